@@ -1,0 +1,181 @@
+# LibTorch and the libraries it brings, as imported targets decant_ext::torch and decant_ext::nccl.
+#
+# Found in CMAKE_PREFIX_PATH (an unpacked LibTorch, or torch.utils.cmake_prefix_path), else in the project's virtual
+# environment, which ./quickstart makes. The targets are defined here and not by find_package(Torch): the package of
+# the PyPI wheel asks for a whole CUDA toolkit at configure time, even in a build that uses none.
+# Sets DECANT_TORCH_ROOT, DECANT_TORCH_VERSION, DECANT_TORCH_LIBRARY_FOLDERS, DECANT_WITH_CUDA, DECANT_CUDA_VERSION,
+# DECANT_NCCL_VERSION.
+set(DECANT_VENV "${CMAKE_SOURCE_DIR}/.venv" CACHE PATH "Virtual environment with the torch wheel")
+
+if(NOT DECANT_TORCH_ROOT)
+  set(decant_candidates)
+  foreach(prefix IN LISTS CMAKE_PREFIX_PATH Torch_DIR)
+    list(APPEND decant_candidates ${prefix} ${prefix}/../.. ${prefix}/../../.. ${prefix}/torch)
+  endforeach()
+  file(GLOB decant_wheel ${DECANT_VENV}/lib/python3*/site-packages/torch)
+  foreach(candidate IN LISTS decant_candidates decant_wheel)
+    if(EXISTS ${candidate}/include/torch/csrc/api/include/torch/types.h AND EXISTS ${candidate}/lib/libtorch_cpu.so)
+      get_filename_component(DECANT_TORCH_ROOT ${candidate} ABSOLUTE)
+      set(DECANT_TORCH_ROOT ${DECANT_TORCH_ROOT} CACHE PATH "Folder with LibTorch's include/ and lib/")
+      break()
+    endif()
+  endforeach()
+endif()
+if(NOT DECANT_TORCH_ROOT OR NOT EXISTS ${DECANT_TORCH_ROOT}/lib/libtorch_cpu.so)
+  message(FATAL_ERROR "LibTorch was not found. Run ./quickstart, which installs it into .venv, "
+    "or point CMAKE_PREFIX_PATH at a LibTorch of your own.")
+endif()
+
+# "set(<out> <text between the first pair of quotes of the line that matches>)"
+function(decant_read_quoted out file regex)
+  set(${out} "" PARENT_SCOPE)
+  if(EXISTS ${file})
+    file(STRINGS ${file} lines REGEX "${regex}" LIMIT_COUNT 1)
+    if(lines MATCHES "['\"]([^'\"]+)['\"]")
+      set(${out} "${CMAKE_MATCH_1}" PARENT_SCOPE)
+    endif()
+  endif()
+endfunction()
+
+decant_read_quoted(DECANT_TORCH_VERSION ${DECANT_TORCH_ROOT}/version.py "^__version__ *=")
+if(NOT DECANT_TORCH_VERSION AND EXISTS ${DECANT_TORCH_ROOT}/build-version)
+  file(STRINGS ${DECANT_TORCH_ROOT}/build-version DECANT_TORCH_VERSION LIMIT_COUNT 1)
+endif()
+decant_read_quoted(DECANT_CUDA_VERSION ${DECANT_TORCH_ROOT}/version.py "^cuda")
+if(NOT DECANT_CUDA_VERSION AND DECANT_TORCH_VERSION MATCHES "\\+cu([0-9]+)([0-9])$")
+  set(DECANT_CUDA_VERSION "${CMAKE_MATCH_1}.${CMAKE_MATCH_2}")
+endif()
+
+# CUDA or not. nvcc: the user's, else one on the machine of the version LibTorch was built with, else the wheels' own.
+set(DECANT_WITH_CUDA OFF)
+set(decant_why "it was switched off")
+get_filename_component(DECANT_WHEELS ${DECANT_TORCH_ROOT}/../nvidia ABSOLUTE)
+if(NOT DECANT_CUDA STREQUAL "OFF")
+  if(NOT EXISTS ${DECANT_TORCH_ROOT}/lib/libtorch_cuda.so)
+    set(decant_why "this LibTorch has no CUDA part")
+  else()
+    if(NOT DECANT_NVCC)
+      set(decant_nvccs ${CMAKE_CUDA_COMPILER} $ENV{CUDACXX})
+      find_program(DECANT_NVCC_ON_PATH nvcc)
+      mark_as_advanced(DECANT_NVCC_ON_PATH)
+      list(APPEND decant_nvccs ${DECANT_NVCC_ON_PATH} /usr/local/cuda/bin/nvcc /usr/local/cuda-${DECANT_CUDA_VERSION}/bin/nvcc
+        ${DECANT_WHEELS}/cu13/bin/nvcc)
+      foreach(candidate IN LISTS decant_nvccs)
+        if(EXISTS ${candidate})
+          execute_process(COMMAND ${candidate} --version OUTPUT_VARIABLE decant_text ERROR_QUIET)
+          if(decant_text MATCHES "release ${DECANT_CUDA_VERSION},")
+            set(DECANT_NVCC ${candidate} CACHE FILEPATH "nvcc of the CUDA version that LibTorch was built with")
+            break()
+          endif()
+        endif()
+      endforeach()
+    endif()
+    if(DECANT_NVCC)
+      set(DECANT_WITH_CUDA ON)
+    else()
+      set(decant_why "no nvcc ${DECANT_CUDA_VERSION} was found")
+    endif()
+  endif()
+  if(DECANT_CUDA STREQUAL "ON" AND NOT DECANT_WITH_CUDA)
+    message(FATAL_ERROR "DECANT_CUDA=ON, but ${decant_why}")
+  endif()
+endif()
+
+function(decant_import_shared name file)
+  if(NOT EXISTS ${file})
+    message(FATAL_ERROR "${file} is missing")
+  endif()
+  if(NOT TARGET decant_ext::${name})
+    add_library(decant_ext::${name} SHARED IMPORTED GLOBAL)
+    set_target_properties(decant_ext::${name} PROPERTIES IMPORTED_LOCATION ${file})
+  endif()
+endfunction()
+
+set(DECANT_TORCH_LIBRARY_FOLDERS ${DECANT_TORCH_ROOT}/lib)
+if(NOT TARGET decant_ext::torch)
+  foreach(library c10 torch_cpu)
+    decant_import_shared(${library} ${DECANT_TORCH_ROOT}/lib/lib${library}.so)
+  endforeach()
+  add_library(decant_ext::torch INTERFACE IMPORTED GLOBAL)
+  target_include_directories(decant_ext::torch SYSTEM INTERFACE
+    ${DECANT_TORCH_ROOT}/include/torch/csrc/api/include ${DECANT_TORCH_ROOT}/include)
+  target_compile_definitions(decant_ext::torch INTERFACE USE_DISTRIBUTED USE_C10D_GLOO)
+  # at::parallel_for is a template over OpenMP: without the flag it is silently serial.
+  target_compile_options(decant_ext::torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+  target_link_libraries(decant_ext::torch INTERFACE decant_ext::torch_cpu decant_ext::c10 Threads::Threads)
+  # A run path that the environment cannot override: the NCCL, libgomp and CUDA libraries are those that LibTorch loads.
+  target_link_options(decant_ext::torch INTERFACE -fopenmp -Wl,--disable-new-dtags)
+
+  if(DECANT_WITH_CUDA)
+    foreach(library c10_cuda torch_cuda)
+      decant_import_shared(${library} ${DECANT_TORCH_ROOT}/lib/lib${library}.so)
+    endforeach()
+    get_filename_component(decant_toolkit ${DECANT_NVCC} REALPATH)
+    get_filename_component(decant_toolkit ${decant_toolkit}/../.. ABSOLUTE)
+
+    # cudart and NCCL are, by construction, the files that LibTorch itself loads.
+    execute_process(COMMAND ldd ${DECANT_TORCH_ROOT}/lib/libtorch_cuda.so OUTPUT_VARIABLE decant_ldd ERROR_QUIET)
+    foreach(library cudart nccl)
+      if(NOT decant_ldd MATCHES "lib${library}\\.so[.0-9]* => (/[^ ]+)")
+        message(FATAL_ERROR "${DECANT_TORCH_ROOT}/lib/libtorch_cuda.so does not load a shared lib${library}; "
+          "decant must use the same copy as LibTorch (use the PyPI wheel, or -DDECANT_CUDA=OFF)")
+      endif()
+      get_filename_component(decant_${library} ${CMAKE_MATCH_1} REALPATH)
+      decant_import_shared(${library}_library ${decant_${library}})
+      get_filename_component(decant_folder ${decant_${library}} DIRECTORY)
+      list(APPEND DECANT_TORCH_LIBRARY_FOLDERS ${decant_folder})
+    endforeach()
+    get_filename_component(decant_nccl_folder ${decant_nccl} DIRECTORY)
+    find_path(DECANT_NCCL_INCLUDE nccl.h HINTS ${decant_nccl_folder}/../include NO_DEFAULT_PATH)
+    find_path(DECANT_NCCL_INCLUDE nccl.h)
+    if(NOT DECANT_NCCL_INCLUDE)
+      message(FATAL_ERROR "no nccl.h for ${decant_nccl}; pass -DDECANT_NCCL_INCLUDE=<folder>")
+    endif()
+    set(DECANT_NCCL_VERSION)
+    foreach(part MAJOR MINOR PATCH)
+      file(STRINGS ${DECANT_NCCL_INCLUDE}/nccl.h decant_line REGEX "define NCCL_${part} +[0-9]+")
+      string(REGEX MATCH "[0-9]+" decant_number "${decant_line}")
+      list(APPEND DECANT_NCCL_VERSION ${decant_number})
+    endforeach()
+    list(JOIN DECANT_NCCL_VERSION "." DECANT_NCCL_VERSION)
+    # Header and library must agree; the library is asked by name of its package's folder, or by itself.
+    find_program(DECANT_PYTHON3 NAMES python3 python HINTS ${DECANT_VENV}/bin)
+    if(DECANT_PYTHON3)
+      execute_process(
+        COMMAND ${DECANT_PYTHON3} -c "import ctypes,sys; v=ctypes.c_int(); ctypes.CDLL(sys.argv[1]).ncclGetVersion(ctypes.byref(v)); v=v.value; print('%d.%d.%d' % (v//10000, v//100%100, v%100))"
+          ${decant_nccl}
+        OUTPUT_VARIABLE decant_loaded OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+      if(decant_loaded AND NOT decant_loaded STREQUAL DECANT_NCCL_VERSION)
+        message(FATAL_ERROR "LibTorch loads NCCL ${decant_loaded} (${decant_nccl}), but ${DECANT_NCCL_INCLUDE}/nccl.h "
+          "is of ${DECANT_NCCL_VERSION}")
+      endif()
+    endif()
+
+    add_library(decant_ext::cudart INTERFACE IMPORTED GLOBAL)
+    target_link_libraries(decant_ext::cudart INTERFACE decant_ext::cudart_library)
+    target_include_directories(decant_ext::cudart SYSTEM INTERFACE ${decant_toolkit}/include)
+    if(EXISTS ${DECANT_WHEELS}/cu13/include)  # cuBLAS and its kin, where the toolkit is the compiler alone
+      target_include_directories(decant_ext::cudart SYSTEM INTERFACE ${DECANT_WHEELS}/cu13/include)
+    endif()
+    add_library(decant_ext::nccl INTERFACE IMPORTED GLOBAL)
+    target_include_directories(decant_ext::nccl SYSTEM INTERFACE ${DECANT_NCCL_INCLUDE})
+    target_link_libraries(decant_ext::nccl INTERFACE decant_ext::nccl_library decant_ext::cudart)
+
+    target_compile_definitions(decant_ext::torch INTERFACE DECANT_WITH_CUDA=1 USE_C10D_NCCL)
+    # Nothing refers to libtorch_cuda by symbol: loading it is what registers the CUDA kernels.
+    target_link_libraries(decant_ext::torch INTERFACE decant_ext::cudart decant_ext::c10_cuda
+      -Wl,--push-state,--no-as-needed decant_ext::torch_cuda -Wl,--pop-state)
+  endif()
+endif()
+
+if(NOT decant_torch_FIND_QUIETLY)
+  message(STATUS "LibTorch ${DECANT_TORCH_VERSION}: ${DECANT_TORCH_ROOT}")
+  if(DECANT_WITH_CUDA)
+    message(STATUS "CUDA ${DECANT_CUDA_VERSION}: ${DECANT_NVCC}")
+    message(STATUS "NCCL ${DECANT_NCCL_VERSION}, the one LibTorch loads: ${decant_nccl}")
+  else()
+    message(STATUS "CUDA: not built in, ${decant_why}")
+    set(DECANT_CUDA_VERSION "")
+    set(DECANT_NCCL_VERSION "")
+  endif()
+endif()
