@@ -1,0 +1,81 @@
+#include <algorithm>
+#include <vector>
+
+#include "data/dataset_reader.h"
+#include "data/errors.h"
+
+namespace decant::data {
+
+namespace {
+
+/// One block at a time: inspection reads each once.
+constexpr std::size_t kCacheBytes = 1;
+
+base::Json describe_lengths(std::vector<std::uint32_t> lengths) {
+  std::sort(lengths.begin(), lengths.end());
+  std::int64_t sum = 0;
+  for (const std::uint32_t length : lengths) sum += length;
+  const auto at = [&](double share) {
+    return lengths[static_cast<std::size_t>(share * static_cast<double>(lengths.size() - 1))];
+  };
+  return {{"min", lengths.front()}, {"mean", static_cast<double>(sum) / static_cast<double>(lengths.size())},
+          {"median", at(0.5)},      {"p90", at(0.9)},
+          {"p99", at(0.99)},        {"max", lengths.back()}};
+}
+
+/// Reads all events again and compares what the store says of them.
+void verify_events(DatasetReader& reader, const std::string& catalogue) {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(reader.info().items));
+  ContentHasher hasher;
+  hasher.add(reader.lengths(), {});
+  for (std::int64_t row = 0; row < reader.info().rows; ++row) {
+    const RowEvents events = reader.events(row);
+    hasher.add({}, events.items);
+    const auto training = training_length(static_cast<std::int64_t>(events.items.size()));
+    for (const std::uint32_t item : events.items.first(static_cast<std::size_t>(training))) ++counts[item];
+  }
+  const std::string folder = reader.info().folder.string();
+  if (hasher.hex(catalogue, reader.info().split) != reader.info().content_hash)
+    throw DataError(folder, "/sequences/items", -1, "the events are not those that the manifest's hash was made of");
+  if (counts != reader.counts())
+    throw DataError(folder, "/items/count", -1, "are not the counts of the training split");
+}
+
+}  // namespace
+
+base::Json inspect_dataset(const fs::path& folder) {
+  DatasetReader reader(folder, kCacheBytes);
+  const DatasetInfo& info = reader.info();
+  const std::string catalogue = catalogue_hash(reader.names());
+  if (catalogue != info.catalogue_hash)
+    throw DataError(folder.string(), "/items/id", -1, "the items are not those that the manifest's hash was made of");
+  verify_events(reader, catalogue);
+  std::int64_t bytes = 0, training_only = 0, without_target = 0;
+  for (std::size_t part = 0; part < reader.parts().size(); ++part) {
+    (void)reader.users(part);
+    bytes += reader.parts()[part].bytes;
+  }
+  for (const std::uint32_t length : reader.lengths()) {
+    training_only += length < 3;
+    without_target += training_length(length) < 2;
+  }
+  const auto unseen = std::count(reader.counts().begin(), reader.counts().end(), 0);
+  return {{"format", kDatasetFormat},
+          {"version", kDatasetVersion},
+          {"rows", info.rows},
+          {"items", info.items},
+          {"events", info.events},
+          {"split", info.split},
+          {"training_only_rows", training_only},
+          {"rows_without_training_target", without_target},
+          {"items_unseen_in_training", unseen},
+          {"lengths", describe_lengths(reader.lengths())},
+          {"catalogue_hash", info.catalogue_hash},
+          {"content_hash", info.content_hash},
+          {"import_key", info.import_key},
+          {"parts", reader.parts().size()},
+          {"bytes", bytes},
+          {"verified", true}};
+}
+
+}  // namespace decant::data

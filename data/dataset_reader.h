@@ -1,0 +1,82 @@
+// The stored side of a dataset: opening, verifying, and rows by way of the block cache.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <mutex>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/dataset_layout.h"
+#include "data/hdf5_file.h"
+#include "data/lru_cache.h"
+
+namespace decant::data {
+
+struct DatasetPart {
+  fs::path path;
+  std::int64_t first_row = 0, rows = 0, events = 0, bytes = 0;
+};
+
+/// The events of up to kBlockRows rows.
+struct EventBlock {
+  std::vector<std::uint32_t> values;
+  std::vector<std::uint32_t> offsets;  // [rows + 1]
+
+  [[nodiscard]] std::size_t bytes() const { return 4 * (values.size() + offsets.size()); }
+  [[nodiscard]] std::span<const std::uint32_t> row(std::size_t r) const {
+    return std::span(values).subspan(offsets[r], offsets[r + 1] - offsets[r]);
+  }
+};
+
+/// The events of one row; they live as long as this does.
+struct RowEvents {
+  std::shared_ptr<const EventBlock> block;
+  std::span<const std::uint32_t> items;
+};
+
+/// See Dataset, whose storage this is. Thread-safe.
+class DatasetReader {
+ public:
+  DatasetReader(const fs::path& folder, std::size_t cache_bytes);
+
+  [[nodiscard]] const DatasetInfo& info() const { return info_; }
+  [[nodiscard]] const std::vector<DatasetPart>& parts() const { return parts_; }
+  [[nodiscard]] const std::vector<std::int64_t>& counts() const { return counts_; }
+  [[nodiscard]] const std::vector<std::uint32_t>& lengths() const { return lengths_; }
+  [[nodiscard]] std::int64_t cached_rows() const { return cached_rows_; }
+
+  [[nodiscard]] std::int64_t length(std::int64_t row) const {
+    if (row < 0 || row >= info_.rows) no_such_row(row);
+    return lengths_[static_cast<std::size_t>(row)];
+  }
+  [[nodiscard]] RowEvents events(std::int64_t row);
+  [[nodiscard]] const TextColumn& names();
+  /// Reads and checks the users' ids of a part, which nothing but inspection and export needs.
+  [[nodiscard]] TextColumn users(std::size_t part);
+
+ private:
+  void read_manifest(const fs::path& folder);
+  void read_catalogue(const base::Json& manifest, const fs::path& manifest_path);
+  void read_lengths();
+  [[nodiscard]] std::shared_ptr<const Hdf5File> file(std::size_t part);
+  [[nodiscard]] std::shared_ptr<const EventBlock> block(std::int64_t number);
+  [[noreturn]] void no_such_row(std::int64_t row) const;
+
+  DatasetInfo info_;
+  std::int64_t part_rows_ = 0, cached_rows_ = 0;
+  std::vector<DatasetPart> parts_;
+  std::vector<std::uint32_t> lengths_;        // [rows]
+  std::vector<std::uint64_t> block_offsets_;  // of each block's first event within its part
+  std::vector<std::int64_t> counts_;          // [items]
+  fs::path catalogue_path_;
+  std::once_flag names_read_;
+  TextColumn item_names_;
+  LruCache<Hdf5File> files_;
+  LruCache<EventBlock> blocks_;
+};
+
+}  // namespace decant::data

@@ -1,0 +1,32 @@
+// Writes a dataset store, whole or not at all.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "base/options.h"
+#include "data/dataset_layout.h"
+
+namespace decant::data {
+
+/// A dataset in memory, as importers make it.
+struct DatasetContent {
+  TextColumn users;                          // [rows]
+  std::vector<std::uint64_t> offsets{0};     // [rows + 1] events of row r: [offsets[r], offsets[r + 1])
+  std::vector<std::uint32_t> events;         // item of each event
+  TextColumn items;                          // [items]
+  base::Json import = base::Json::object();  // how it came to be: key, options, summary; kept in the manifest
+
+  [[nodiscard]] std::int64_t rows() const { return users.size(); }
+};
+
+/// Events of the training split per item.
+[[nodiscard]] std::vector<std::uint32_t> count_training(const DatasetContent& content);
+
+/// Writes `content` under "<out>.tmp", syncs it and renames it to `out`; the folder appears whole. Throws ConfigError
+/// when `out` holds anything but an older dataset, DataError or FileError when the disk is full.
+/// REQUIRES: part_rows is a multiple of kBlockRows.
+void write_dataset(const DatasetContent& content, const fs::path& out, std::int64_t part_rows = kPartRows);
+
+}  // namespace decant::data

@@ -1,0 +1,98 @@
+// One HDF5 file behind plain C++ types; the only place of the project that includes hdf5.h is hdf5_file.cpp.
+// Every dataset is chunked and carries a fletcher32 sum, metadata is checksummed (file format V110), object times are
+// off, so the same content gives the same bytes.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+
+namespace decant::data {
+
+namespace fs = std::filesystem;
+
+/// IEEE binary16 as bits: stored as HDF5's 16-bit float, which h5py reads as float16.
+struct Half {
+  std::uint16_t bits = 0;
+};
+
+/// Owns one id of the library (file, dataset, type, ...) and closes it.
+class Hdf5Id {
+ public:
+  using Close = int (*)(std::int64_t);
+  Hdf5Id() = default;
+  Hdf5Id(std::int64_t id, Close closer) : id_(id), close_(closer) {}
+  Hdf5Id(Hdf5Id&& other) noexcept;
+  Hdf5Id& operator=(Hdf5Id&& other) noexcept;
+  ~Hdf5Id();
+  [[nodiscard]] std::int64_t get() const { return id_; }
+  /// Closes now; the library's result.
+  int close();
+
+ private:
+  std::int64_t id_ = -1;
+  Close close_ = nullptr;
+};
+
+/// Errors are DataError naming the file, the dataset and the library's own innermost reason; nothing is printed.
+/// Reading takes no file lock, so read-only media and network file systems do. Calls are serialised by one lock for
+/// the whole process (as the library does itself): const members may be called from any thread.
+class Hdf5File {
+ public:
+  /// columns 0: one dimension.
+  struct Shape {
+    std::int64_t rows = 0, columns = 0;
+    bool operator==(const Shape&) const = default;
+  };
+
+  [[nodiscard]] static Hdf5File create(const fs::path& path);
+  /// `chunk_cache_bytes`: what the library keeps of each dataset's chunks; 0 where whole chunks are read once.
+  [[nodiscard]] static Hdf5File open(const fs::path& path, std::size_t chunk_cache_bytes = std::size_t{1} << 20);
+  Hdf5File(Hdf5File&&) noexcept;
+  Hdf5File& operator=(Hdf5File&&) = delete;
+  ~Hdf5File();
+
+  [[nodiscard]] const fs::path& path() const { return path_; }
+
+  /// Missing parents of `name` are made too.
+  void make_group(const std::string& name);
+  /// `object` is a group, a dataset or "/".
+  void set_text(const std::string& object, const std::string& name, const std::string& value);
+  void set_number(const std::string& object, const std::string& name, std::uint64_t value);
+  [[nodiscard]] std::string text(const std::string& object, const std::string& name) const;
+  [[nodiscard]] std::uint64_t number(const std::string& object, const std::string& name) const;
+
+  /// Writes a whole dataset of u8, u32, u64, float or Half, [rows] or [rows, columns], in chunks of `chunk_rows`.
+  template <class T>
+  void write(const std::string& name, std::span<const T> values, std::int64_t columns, std::int64_t chunk_rows);
+  /// Reads whole rows from `first_row` on; their number follows from out.size(). REQUIRES the element type of the file
+  /// to be T, a checksum and every chunk written; `blame_row` is the row that an error names.
+  template <class T>
+  void read(const std::string& name, std::int64_t first_row, std::span<T> out, std::int64_t blame_row = -1) const;
+  [[nodiscard]] Shape shape(const std::string& name) const;
+
+  /// Ends writing: errors of the last flush surface here, not in the destructor.
+  void close();
+
+ private:
+  struct Call;
+  struct Column {
+    Hdf5Id id;
+    Shape shape;
+  };
+  Hdf5File(fs::path path, Hdf5Id file);
+  [[nodiscard]] const Column& column(const std::string& name) const;
+  void check_type(const std::string& name, const Column& column, std::int64_t expected) const;
+  void write_raw(const std::string& name, std::int64_t type, std::int64_t memory_type, const void* values, Shape shape,
+                 std::int64_t chunk_rows);
+  void read_raw(const std::string& name, std::int64_t type, std::int64_t memory_type, std::int64_t first_row,
+                std::int64_t elements, void* out, std::int64_t blame_row) const;
+
+  fs::path path_;
+  Hdf5Id file_;
+  mutable std::map<std::string, Column> columns_;
+};
+
+}  // namespace decant::data

@@ -1,0 +1,48 @@
+// Importers: raw files to a dataset store. One file and one row in the table of formats each.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/options.h"
+
+namespace decant::data {
+
+namespace fs = std::filesystem;
+
+struct ImportOptions : base::Options {
+  std::string format = "sequences";
+  std::vector<std::string> files;
+  std::int64_t k_core = 0;          // drop users and items with fewer events, repeatedly; 0: keep all
+  std::int64_t min_events = 1;      // drop users with fewer events (after k-core)
+  std::string duplicates = "keep";  // keep | collapse: consecutive repeats of an item, once, before k-core
+  std::string on_error = "stop";    // stop | skip: a malformed line
+  void describe(base::Fields& fields) override;
+};
+
+/// Counts of what was read, kept and dropped, and why; also stored in the manifest. Blank lines are not counted.
+struct ImportSummary {
+  std::int64_t lines = 0, events_read = 0, malformed_lines = 0, repeats_collapsed = 0;
+  std::int64_t users_dropped_k_core = 0, items_dropped_k_core = 0, events_dropped_k_core = 0;
+  std::int64_t users_dropped_min_events = 0, items_dropped_min_events = 0, events_dropped_min_events = 0;
+  std::int64_t users = 0, items = 0, events = 0, training_only_users = 0;
+  [[nodiscard]] base::Json to_json() const;
+};
+
+/// Bytes read so far and in all; called a few times a second.
+using ImportProgress = std::function<void(std::int64_t done, std::int64_t total)>;
+
+/// Reads `options.files` and writes the dataset to `out`, whole or not at all. `sequences`: a line is a user and one or
+/// more items in time order, separated by blanks or tabs; further lines of a user append. Rows are users in order of
+/// first appearance, items likewise. Throws DataError with file and line for a malformed line (no item, an invalid
+/// UTF-8 or control character, an id over 255 bytes), ConfigError for an unknown format or when nothing is left.
+ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress = {});
+
+/// The key of an import: hashes of the input files' bytes, of the options that affect the result, and the version of
+/// the importer.
+[[nodiscard]] std::string import_key(const ImportOptions& options);
+
+}  // namespace decant::data
