@@ -1,0 +1,28 @@
+#include "models/model.h"
+
+#include "models/sasrec.h"
+
+namespace decant::models {
+
+namespace {
+
+std::int64_t count(const torch::nn::Module& module) {
+  std::int64_t total = 0;
+  for (const torch::Tensor& parameter : module.parameters()) total += parameter.numel();
+  return total;
+}
+
+}  // namespace
+
+ParameterCount SequenceModel::parameter_count() {
+  const std::int64_t in_table = count(table());
+  return {.table = in_table, .encoder = count(*this) - in_table};
+}
+
+void register_models(ModelRegistry& registry) {
+  registry.add<SasRecOptions>("sasrec", [](const SasRecOptions& options, const ModelContext& context) {
+    return std::make_shared<SasRec>(options, context);
+  });
+}
+
+}  // namespace decant::models

@@ -1,0 +1,48 @@
+// A model that turns packed histories into catalogue scores, and the registry of them.
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/registry.h"
+#include "models/inputs.h"
+#include "models/table.h"
+
+namespace decant::models {
+
+/// Counts for the report: the table and everything else.
+struct ParameterCount {
+  std::int64_t table = 0, encoder = 0;
+  [[nodiscard]] std::int64_t total() const { return table + encoder; }
+};
+
+class SequenceModel : public torch::nn::Module {
+ public:
+  /// Throws ConfigError for a tap that the model does not publish.
+  [[nodiscard]] virtual Output forward(const Inputs& inputs, const std::set<std::string>& wanted_taps = {}) = 0;
+  [[nodiscard]] virtual Table& table() = 0;
+  /// Longest window it takes, in inputs.
+  [[nodiscard]] virtual std::int64_t max_length() const = 0;
+  [[nodiscard]] virtual std::vector<std::string> tap_names() const = 0;
+  /// Written into weight files (model, dim, layers, ...), so that other programs can rebuild it.
+  [[nodiscard]] virtual std::map<std::string, std::string> spec() const = 0;
+  [[nodiscard]] ParameterCount parameter_count();
+};
+
+/// What every model's factory is given beside its options.
+struct ModelContext {
+  std::int64_t items = 0;
+  std::uint64_t seed = 0;  // initial values are functions of it
+};
+
+using ModelRegistry = base::Registry<SequenceModel, const ModelContext&>;
+
+/// Adds decant's own models: "sasrec".
+void register_models(ModelRegistry& registry);
+
+}  // namespace decant::models

@@ -1,0 +1,51 @@
+// Tables: where item vectors live. Models are given one and never own a large embedding themselves.
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "models/catalogue.h"
+
+namespace decant::models {
+
+class Table : public torch::nn::Module, public SearchableCatalogue {
+ public:
+  [[nodiscard]] virtual std::int64_t dim() const = 0;
+  /// ids [n] int64 -> [n, dim], differentiable.
+  [[nodiscard]] virtual torch::Tensor lookup(const torch::Tensor& ids) = 0;
+};
+
+/// Every row on this rank; parameter "weight" [items, dim], init N(0, 0.02) drawn from (seed, "item table").
+class LocalTable : public Table {
+ public:
+  LocalTable(std::int64_t items, std::int64_t dim, std::uint64_t seed);
+  [[nodiscard]] std::int64_t items() const override;
+  [[nodiscard]] std::int64_t dim() const override;
+  [[nodiscard]] torch::Tensor lookup(const torch::Tensor& ids) override;
+  [[nodiscard]] WalkResult walk(const torch::Tensor& hidden, const WalkRequest& request) override;
+  [[nodiscard]] TopKResult topk(const torch::Tensor& hidden, const TopKRequest& request) override;
+  [[nodiscard]] RankResult rank_of(const torch::Tensor& hidden, const torch::Tensor& targets,
+                                   const std::vector<std::int64_t>& seen_offsets,
+                                   const std::vector<std::int64_t>& seen_ids) override;
+  torch::Tensor weight;
+};
+
+/// A table seen through `negatives` uniformly drawn items (without replacement), one set a step for all rows and ranks,
+/// keyed by `key`. The log-sum-exp runs over drawn items that the row does not exclude; with `log_q` it is corrected by
+/// log((items - excluded) / drawn), an estimate of the full one; without, it is the plain sampled softmax of Klenitskiy,
+/// Vasilev 2023 (gSASRec, SASRec-CE). Logits of `ids` are exact.
+class UniformSample : public Catalogue {
+ public:
+  UniformSample(Table& table, std::int64_t negatives, bool log_q, std::uint64_t key);
+  [[nodiscard]] std::int64_t items() const override;
+  [[nodiscard]] WalkResult walk(const torch::Tensor& hidden, const WalkRequest& request) override;
+
+ private:
+  Table& table_;
+  torch::Tensor drawn_;  // [negatives] int64 ascending, host
+  bool log_q_;
+};
+
+}  // namespace decant::models
