@@ -1,0 +1,41 @@
+// The NCCL side of dist, for its own sources.
+#pragma once
+
+#include <c10/core/Device.h>
+#include <nccl.h>
+
+#include <chrono>
+#include <string>
+
+#include "dist/communicator.h"
+
+namespace decant::dist {
+
+/// Throws CommError with the call, NCCL's own messages and one hint unless `result` is ncclSuccess.
+void check_nccl(ncclResult_t result, const char* call, ncclComm_t comm = nullptr);
+
+/// Owns a non-blocking ncclComm_t: made together by all ranks, aborted after a failure, finalized otherwise.
+class NcclHandle {
+ public:
+  /// Takes part in making the communicator, and polls until it is ready or `timeout` has passed.
+  NcclHandle(const ncclUniqueId& id, int rank, int size, c10::Device device, std::chrono::milliseconds timeout);
+  ~NcclHandle();
+  NcclHandle(const NcclHandle&) = delete;
+  NcclHandle& operator=(const NcclHandle&) = delete;
+
+  [[nodiscard]] ncclComm_t get() const { return comm_; }
+  /// To be given what a call returned: polls while it is "in progress" (until then nothing is on the stream yet).
+  void settle(ncclResult_t result, const char* call);
+  /// Throws CommError when a peer or the network has failed since.
+  void check_async(const char* call);
+
+ private:
+  void close() noexcept;
+
+  ncclComm_t comm_ = nullptr;
+  c10::Device device_;
+  std::chrono::milliseconds timeout_;
+  bool failed_ = false;
+};
+
+}  // namespace decant::dist

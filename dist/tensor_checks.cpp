@@ -1,0 +1,33 @@
+#include "dist/tensor_checks.h"
+
+#include "dist/errors.h"
+
+namespace decant::dist {
+
+void check_tensor(const torch::Tensor& tensor, const torch::Device& device, const std::string& operation) {
+  const auto refuse = [&](const std::string& why) { throw CommError(operation + ": the tensor " + why); };
+  if (!tensor.defined()) refuse("is undefined");
+  if (tensor.device() != device) refuse("is on " + tensor.device().str() + ", this communicator takes " + device.str());
+  if (!tensor.is_contiguous()) refuse("is not contiguous");
+  switch (tensor.scalar_type()) {
+    case torch::kFloat32:
+    case torch::kFloat64:
+    case torch::kInt64:
+    case torch::kUInt8:
+      return;
+    default:
+      refuse(std::string("is of type ") + c10::toString(tensor.scalar_type()) +
+             "; float32, float64, int64 and uint8 can be exchanged");
+  }
+}
+
+void check_gather(const torch::Tensor& out, const torch::Tensor& in, int ranks, const torch::Device& device) {
+  check_tensor(in, device, "all_gather");
+  check_tensor(out, device, "all_gather");
+  if (out.scalar_type() != in.scalar_type()) throw CommError("all_gather: `out` and `in` differ in type");
+  if (out.numel() != in.numel() * ranks)
+    throw CommError("all_gather: `out` has " + std::to_string(out.numel()) + " elements, expected " +
+                    std::to_string(ranks) + " times the " + std::to_string(in.numel()) + " of `in`");
+}
+
+}  // namespace decant::dist
