@@ -1,0 +1,122 @@
+#include "monitoring/metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+
+namespace decant::monitoring {
+
+namespace {
+
+constexpr bool kGauge = false, kCounter = true;
+
+// Prometheus' conventions: base units, the unit last in the name, `_total` after a counter.
+constexpr std::array kTable{
+    MetricKind{"decant_epoch", kGauge, "", "", "Epoch that is running, counted from 1."},
+    MetricKind{"decant_step", kGauge, "", "", "Optimiser steps done in this stage, those before a resume included."},
+    MetricKind{"decant_samples_total", kCounter, "", "", "Sequences this rank has trained on."},
+    MetricKind{"decant_targets_total", kCounter, "", "", "Targets (positions with a next item) of those sequences."},
+    MetricKind{"decant_loss", kGauge, "", "part",
+               "Mean loss of the last step over all ranks, by part; part=\"total\" is the weighted sum."},
+    MetricKind{"decant_gradient_norm", kGauge, "", "", "Norm of the last step's gradient over all ranks, unclipped."},
+    MetricKind{"decant_learning_rate", kGauge, "", "", "Learning rate of the last step."},
+    MetricKind{"decant_last_step_timestamp_seconds", kGauge, "seconds", "",
+               "Unix time at which this rank's last step ended."},
+    MetricKind{"decant_data_wait_seconds_total", kCounter, "seconds", "", "Time steps have waited for a batch."},
+    MetricKind{"decant_exchange_wait_seconds_total", kCounter, "seconds", "",
+               "Time steps have waited for other ranks, after their own work was done."},
+    MetricKind{"decant_exchange_bytes_total", kCounter, "bytes", "",
+               "Gradient bytes this rank has given to exchanges."},
+    MetricKind{"decant_label_positions_total", kCounter, "", "", "Positions this rank has labelled."},
+    MetricKind{"decant_label_parts_done", kGauge, "", "", "Parts of the label store that are this rank's and there."},
+    MetricKind{"decant_label_parts", kGauge, "", "", "Parts of the label store that are this rank's."},
+    MetricKind{"decant_valid_metric", kGauge, "", "metric",
+               "Value at the last validation, all items ranked; metric=\"ndcg@10\" and the like."},
+};
+
+const MetricKind& find(std::string_view name, bool counter, bool with_part) {
+  const auto* at = std::find_if(kTable.begin(), kTable.end(), [&](const MetricKind& row) { return row.name == name; });
+  if (at == kTable.end()) throw std::logic_error("no metric is named '" + std::string(name) + "'");
+  if (at->counter != counter || at->label.empty() == with_part)
+    throw std::logic_error("metric '" + std::string(name) + "' is used as another kind than it is");
+  return *at;
+}
+
+}  // namespace
+
+void MonitoringOptions::describe(base::Fields& fields) {
+  fields.flag("enabled", enabled, "serve Prometheus metrics from every rank");
+  fields.text("address", address, "to serve them at; 0.0.0.0 lets other hosts in");
+  fields.integer("port", port, {1, 65535}, "of rank 0; rank r takes this plus r, or the next free one");
+}
+
+std::span<const MetricKind> metric_table() { return kTable; }
+
+struct Metrics::Impl {
+  std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
+  std::map<std::string_view, prometheus::Family<prometheus::Gauge>*> gauges;
+  std::map<std::string_view, prometheus::Family<prometheus::Counter>*> counters;
+  // Those of the current stage, by name and part.
+  std::map<std::pair<std::string_view, std::string>, prometheus::Gauge*> live;
+  std::string stage = "start";
+  std::mutex mutex;
+
+  void set(const MetricKind& row, const std::string& part, double value) {
+    const std::lock_guard lock(mutex);
+    prometheus::Gauge*& gauge = live[{row.name, part}];
+    if (gauge == nullptr) {
+      prometheus::Labels labels{{"stage", stage}};
+      if (!row.label.empty()) labels.emplace(row.label, part);
+      gauge = &gauges.at(row.name)->Add(labels);
+    }
+    gauge->Set(value);
+  }
+};
+
+Metrics::Metrics(const std::string& run, int rank) : impl_(std::make_unique<Impl>()) {
+  const prometheus::Labels labels{{"run", run}, {"rank", std::to_string(rank)}};
+  for (const MetricKind& row : kTable) {
+    const std::string name(row.name), help(row.help);
+    if (row.counter)
+      impl_->counters[row.name] =
+          &prometheus::BuildCounter().Name(name).Help(help).Labels(labels).Register(*impl_->registry);
+    else
+      impl_->gauges[row.name] =
+          &prometheus::BuildGauge().Name(name).Help(help).Labels(labels).Register(*impl_->registry);
+  }
+}
+
+Metrics::~Metrics() = default;
+
+void Metrics::set_stage(const std::string& stage) {
+  const std::lock_guard lock(impl_->mutex);
+  if (stage == impl_->stage) return;
+  for (const auto& [key, gauge] : impl_->live) impl_->gauges.at(key.first)->Remove(gauge);
+  impl_->live.clear();
+  impl_->stage = stage;
+}
+
+void Metrics::set(std::string_view gauge, double value) { impl_->set(find(gauge, kGauge, false), "", value); }
+
+void Metrics::set_part(std::string_view gauge, const std::string& part, double value) {
+  impl_->set(find(gauge, kGauge, true), part, value);
+}
+
+void Metrics::add(std::string_view counter, double amount) {
+  const MetricKind& row = find(counter, kCounter, false);
+  const std::lock_guard lock(impl_->mutex);
+  impl_->counters.at(row.name)->Add({{"stage", impl_->stage}}).Increment(amount);
+}
+
+std::string Metrics::text() const { return prometheus::TextSerializer().Serialize(impl_->registry->Collect()); }
+
+}  // namespace decant::monitoring
