@@ -1,0 +1,134 @@
+#include "trainer/checkpoint.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/files.h"
+#include "trainer/errors.h"
+
+namespace decant::trainer {
+namespace {
+
+constexpr const char* kFormat = "decant-checkpoint";
+constexpr int kVersion = 1;
+constexpr const char* kTensors = "tensors.safetensors";
+constexpr const char* kManifest = "manifest.json";
+
+base::Json shape_of(const torch::Tensor& tensor) {
+  base::Json shape = base::Json::array();
+  for (const auto size : tensor.sizes()) shape.push_back(size);
+  return shape;
+}
+
+base::Json manifest_of(const CheckpointWriter& writer, const TrainState& state, const models::NamedTensors& tensors) {
+  base::Json list = base::Json::array();
+  for (const auto& [name, tensor] : tensors)
+    list.push_back({{"name", name},
+                    {"shape", shape_of(tensor)},
+                    {"dtype", std::string(c10::toString(tensor.scalar_type()))},
+                    {"file", kTensors},
+                    {"xxh3", models::hash_tensors({{name, tensor}})}});
+  return {{"key", writer.key},
+          {"ranks", writer.ranks},
+          {"threads", writer.threads},
+          {"state", state.to_json()},
+          {"tensors", list}};
+}
+
+/// Folders named step-<number>, newest first.
+std::vector<fs::path> steps_in(const fs::path& folder) {
+  std::vector<fs::path> found;
+  if (!fs::is_directory(folder)) return found;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && name.find('.') == std::string::npos) found.push_back(entry.path());
+  }
+  std::sort(found.rbegin(), found.rend());
+  return found;
+}
+
+void verify(const base::Json& manifest, const models::WeightsFile& file, const fs::path& path) {
+  for (const auto& entry : manifest.at("tensors")) {
+    const auto name = entry.at("name").get<std::string>();
+    const auto at =
+        std::find_if(file.tensors.begin(), file.tensors.end(), [&](const auto& t) { return t.first == name; });
+    if (at == file.tensors.end())
+      throw CheckpointError(path.string(), "has no tensor '" + name + "', which its manifest lists");
+    if (models::hash_tensors({*at}) != entry.at("xxh3").get<std::string>())
+      throw CheckpointError(path.string(), "tensor '" + name + "' is damaged (its hash differs from the manifest's)");
+  }
+}
+
+}  // namespace
+
+base::Json TrainState::to_json() const {
+  return {{"step", step},
+          {"epoch", position.epoch},
+          {"row", position.row},
+          {"best_value", best_value},
+          {"best_step", best_step},
+          {"best_epoch", best_epoch},
+          {"stale", stale},
+          {"stopped_by", stopped_by},
+          {"curve", curve},
+          {"loss_sums", loss_sums},
+          {"loss_weights", loss_weights}};
+}
+
+TrainState TrainState::from_json(const base::Json& tree) {
+  TrainState state;
+  state.step = tree.at("step");
+  state.position = {tree.at("epoch"), tree.at("row")};
+  state.best_value = tree.at("best_value");
+  state.best_step = tree.at("best_step");
+  state.best_epoch = tree.at("best_epoch");
+  state.stale = tree.at("stale");
+  state.stopped_by = tree.at("stopped_by");
+  state.curve = tree.at("curve");
+  state.loss_sums = tree.at("loss_sums").get<std::vector<double>>();
+  state.loss_weights = tree.at("loss_weights").get<std::vector<double>>();
+  return state;
+}
+
+void CheckpointWriter::write(const TrainState& state, const models::NamedTensors& tensors) const {
+  char name[32];
+  std::snprintf(name, sizeof name, "step-%012lld", static_cast<long long>(state.step));
+  const fs::path final_path = folder / name, beside = folder / (std::string(name) + ".partial");
+  fs::remove_all(beside);
+  fs::create_directories(beside);
+  models::save_weights(beside / kTensors, tensors, {});
+  if (faults) faults->at("checkpoint-write", state.step);
+  base::save_document(beside / kManifest, kFormat, kVersion, manifest_of(*this, state, tensors));
+  if (faults) faults->at("checkpoint-commit", state.step);
+  base::replace_path(beside, final_path);
+  for (const auto& older : steps_in(folder))
+    if (older != final_path) fs::remove_all(older);
+}
+
+std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const std::string& key) {
+  for (const auto& path : steps_in(folder)) {
+    try {
+      const auto manifest = base::load_document(path / kManifest, kFormat, kVersion);
+      if (manifest.at("key").get<std::string>() != key) continue;
+      Checkpoint found{TrainState::from_json(manifest.at("state")), models::load_weights(path / kTensors),
+                       manifest.at("ranks"), manifest.at("threads"), path};
+      verify(manifest, found.tensors, path / kTensors);
+      return found;
+    } catch (const base::FileError& error) {
+      throw CheckpointError(error.path(), std::string(error.what()).substr(error.path().size() + 2) +
+                                              "; remove the folder to start from an older state");
+    } catch (const nlohmann::json::exception& error) {
+      throw CheckpointError((path / kManifest).string(), std::string("lacks a field: ") + error.what());
+    }
+  }
+  return std::nullopt;
+}
+
+base::Json inspect_checkpoint(const fs::path& folder) {
+  const auto manifest = base::load_document(folder / kManifest, kFormat, kVersion);
+  const auto file = models::load_weights(folder / kTensors);
+  verify(manifest, file, folder / kTensors);
+  return manifest;
+}
+
+}  // namespace decant::trainer

@@ -1,0 +1,57 @@
+// Checkpoints: logical tensors by name, independent of ranks. A folder is written beside, its manifest last, and renamed;
+// the previous one stays until then.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "base/options.h"
+#include "data/sampler.h"
+#include "models/weights_file.h"
+#include "trainer/fault.h"
+
+namespace decant::trainer {
+
+namespace fs = std::filesystem;
+
+/// Where a training run stands, beside its tensors.
+struct TrainState {
+  std::int64_t step = 0;    // optimiser steps done
+  data::Position position;  // of the next step
+  double best_value = -1;
+  std::int64_t best_step = 0, best_epoch = 0;
+  std::int64_t stale = 0;                       // validations since the best
+  std::string stopped_by;                       // why training has ended; empty while it goes on
+  base::Json curve = base::Json::array();       // an entry a validation
+  std::vector<double> loss_sums, loss_weights;  // of the running epoch, by loss
+  [[nodiscard]] base::Json to_json() const;
+  static TrainState from_json(const base::Json& tree);
+};
+
+/// Writes `<folder>/step-<n>` (one rank) and removes older ones. `key` is the stage's; `seed`, `threads` and `ranks` are
+/// recorded: bits are promised for the same ones only.
+struct CheckpointWriter {
+  fs::path folder;
+  std::string key;
+  int ranks = 1, threads = 1;
+  const FaultPlan* faults = nullptr;
+  void write(const TrainState& state, const models::NamedTensors& tensors) const;
+};
+
+struct Checkpoint {
+  TrainState state;
+  models::WeightsFile tensors;
+  int ranks = 1, threads = 1;
+  fs::path path;
+};
+
+/// The newest whole checkpoint with this key; nothing when there is none. Throws CheckpointError naming the file when a
+/// committed checkpoint is damaged or was written by a newer version.
+[[nodiscard]] std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const std::string& key);
+
+/// What `decant inspect` prints of a checkpoint folder.
+[[nodiscard]] base::Json inspect_checkpoint(const fs::path& folder);
+
+}  // namespace decant::trainer

@@ -1,0 +1,140 @@
+#include "trainer/job.h"
+
+namespace decant::trainer {
+
+using base::ConfigError;
+using base::Fields;
+
+Registries default_registries() {
+  Registries registries;
+  models::register_models(registries.models);
+  register_losses(registries.losses);
+  register_optimizers(registries.optimizers);
+  return registries;
+}
+
+void RunOptions::describe(Fields& fields) {
+  fields.text("folder", folder, "where everything of this run is written; made when absent");
+  fields.integer("seed", seed, {0, 9e15}, "of initial values, order, dropout and negatives");
+  fields.text("device", device, "auto: CUDA where a GPU is visible", {"auto", "cpu", "cuda"});
+  fields.integer("threads", threads, {0, 4096}, "a rank; 0: the host's cores shared among its ranks");
+  fields.integer("timeout_seconds", timeout_seconds, {1, 86400}, "a collective that waits longer ends the job");
+}
+
+void DataOptions::describe(Fields& fields) {
+  fields.text("dataset", dataset, "a dataset folder to use; empty: <run.folder>/dataset, made from data.import");
+  fields.integer("cache_mib", cache_mib, {1, 1e7},
+                 "MiB a rank keeps of the dataset, and as much of labels; also the "
+                 "size of a shuffling group, so it affects the order of large data");
+  fields.group("import", import, "how raw files become a dataset");
+}
+
+void ScheduleOptions::describe(Fields& fields) {
+  fields.integer("warmup_steps", warmup_steps, {0, 1e12}, "steps of linear rise from 0 to the learning rate");
+  fields.text("decay", decay, "after warm-up", {"constant", "linear", "cosine"});
+  fields.integer("decay_steps", decay_steps, {0, 1e12}, "steps of decay; then the final fraction stays");
+  fields.real("final_fraction", final_fraction, {0, 1}, "of the learning rate at the end of decay");
+}
+
+void SoftmaxOptions::describe(Fields& fields) {
+  fields.text("kind", kind, "full: over the catalogue; sampled: over uniform negatives", {"full", "sampled"});
+  fields.integer("negatives", negatives, {1, 1e9}, "sampled: items drawn a step, shared by the global batch");
+  fields.flag("log_q", log_q, "sampled: correct the log-sum-exp to estimate the full one");
+}
+
+void TrainOptions::describe(Fields& fields) {
+  fields.integer("max_epochs", max_epochs, {1, 1e9}, "passes over the training split");
+  fields.integer("max_steps", max_steps, {0, 1e15}, "optimiser steps; 0: no bound");
+  fields.text("select", select,
+              "metric on valid, all items ranked, that chooses the best weights: recall, ndcg or mrr "
+              "at 1, 5, 10, 20 or 50");
+  fields.integer("patience", patience, {0, 1e9}, "validations without a better value before stopping; 0: never");
+  fields.integer("validate_epochs", validate_epochs, {1, 1e9}, "epochs between validations");
+  fields.integer("checkpoint_steps", checkpoint_steps, {0, 1e12},
+                 "steps between checkpoints beside the one at every "
+                 "validation; 0: none");
+  fields.real("clip_norm", clip_norm, {0, 1e12}, "bound of the gradient's global L2 norm; 0: none");
+  fields.group("schedule", schedule, "learning rate by step");
+  fields.group("softmax", softmax, "what a step's cross-entropy is normalised over");
+}
+
+void SideOptions::describe(Fields& fields) {
+  fields.kind("model", model, registries_->models, "what is trained");
+  fields.kind("optimizer", optimizer, registries_->optimizers, "how");
+  fields.group("train", train, "how long, and what is kept");
+}
+
+TeacherOptions::TeacherOptions(const Registries& registries) : SideOptions(registries) {
+  losses["ce"] = {"ce", nullptr};
+}
+
+void TeacherOptions::describe(Fields& fields) {
+  SideOptions::describe(fields);
+  fields.text("weights", weights, "a safetensors file to take as the teacher; empty: train it");
+  fields.kinds("losses", losses, registries_->losses, "the teacher's losses by name");
+}
+
+void LabelOptions::describe(Fields& fields) {
+  fields.integer("k", k, {1, 1e6}, "best items stored a target (all items when the catalogue is smaller)");
+  fields.reals("temperatures", temperatures, {0.05, 100}, "at which the log-sum-exp of all other items is stored");
+}
+
+JobOptions::JobOptions(const Registries& registries)
+    : teacher(registries), student(registries), registries_(&registries) {
+  losses["ce"] = {"ce", nullptr};
+  losses["kl_tail"] = {"kl_tail", nullptr};
+}
+
+void JobOptions::describe(Fields& fields) {
+  fields.integer("version", version, {1, 1}, "of the job file's format");
+  fields.group("run", run, "the run as a whole");
+  fields.group("data", data, "what is learnt from");
+  fields.group("batch", batch, "what a step takes");
+  fields.group("teacher", teacher, "the large model");
+  fields.group("student", student, "the small model; the control is the same without a teacher");
+  fields.kinds("losses", losses, registries_->losses, "the student's losses by name");
+  fields.group("labels", labels, "what is stored of the teacher");
+  fields.group("monitoring", monitoring, "Prometheus metrics");
+}
+
+void JobOptions::check() const {
+  if (run.folder.empty()) throw ConfigError("'run.folder' is missing: the folder this run is written to");
+  if (data.dataset.empty() && data.import.files.empty())
+    throw ConfigError("nothing to learn from: name 'data.import.files' or 'data.dataset'");
+  if (losses.empty()) throw ConfigError("'losses' is empty: the student needs at least one");
+  if (teacher.losses.empty() && teacher.weights.empty()) throw ConfigError("'teacher.losses' is empty");
+  for (const auto* schedule : {&teacher.train.schedule, &student.train.schedule})
+    if (schedule->decay != "constant" && schedule->decay_steps == 0)
+      throw ConfigError("'train.schedule.decay: " + schedule->decay + "' needs 'decay_steps' above 0");
+  const auto window = [&](const SideOptions& side) {
+    return registries_->models.make(side.model, models::ModelContext{1, 0})->max_length();
+  };
+  bool control = false;
+  for (const auto& [name, kind] : losses) {
+    const auto needs = registries_->losses.make(kind)->needs();
+    control = control || !needs.labels;
+    if (!needs.labels && (needs.label_logits || !needs.rest_lse.empty()))
+      throw ConfigError("loss '" + name + "' asks for scores of labels without asking for labels");
+    if (needs.labels && window(teacher) != window(student))
+      throw ConfigError("loss '" + name +
+                        "' needs labels, and those hold for windows of the teacher's length: "
+                        "'student.model.max_length' is " +
+                        std::to_string(window(student)) + ", the teacher's " + std::to_string(window(teacher)));
+    if (needs.labels && labels.k < needs.least_k)
+      throw ConfigError("loss '" + name + "' needs 'labels.k' of at least " + std::to_string(needs.least_k));
+    if (needs.labels && student.train.softmax.kind == "sampled")
+      throw ConfigError("loss '" + name +
+                        "' needs the full softmax: 'student.train.softmax.kind: sampled' serves "
+                        "losses without labels only");
+    for (const double t : needs.label_rest_lse)
+      if (std::find(labels.temperatures.begin(), labels.temperatures.end(), t) == labels.temperatures.end())
+        throw ConfigError("loss '" + name + "' works at temperature " + base::Json(t).dump() +
+                          ", which is not among 'labels.temperatures'");
+  }
+  if (!control) throw ConfigError("every loss needs labels, so there can be no control: add 'ce'");
+  for (const auto& [name, kind] : teacher.losses)
+    if (registries_->losses.make(kind)->needs().labels)
+      throw ConfigError("teacher loss '" + name + "' needs labels, and a teacher has none");
+}
+
+}  // namespace decant::trainer

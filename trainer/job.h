@@ -1,0 +1,114 @@
+// The job file: what a run is. Every field is declared once, in describe().
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/options.h"
+#include "data/import.h"
+#include "data/sampler.h"
+#include "models/model.h"
+#include "monitoring/metrics.h"
+#include "trainer/loss.h"
+#include "trainer/optimizer.h"
+
+namespace decant::trainer {
+
+/// What can be plugged in. `default_registries()` has decant's own kinds; users add theirs.
+struct Registries {
+  models::ModelRegistry models{"model"};
+  LossRegistry losses{"loss"};
+  OptimizerRegistry optimizers{"optimizer"};
+};
+[[nodiscard]] Registries default_registries();
+
+struct RunOptions : base::Options {
+  std::string folder;
+  std::int64_t seed = 1;
+  std::string device = "auto";  // auto | cpu | cuda
+  std::int64_t threads = 0;     // a rank; 0: cores / ranks on this host
+  std::int64_t timeout_seconds = 600;
+  void describe(base::Fields& fields) override;
+};
+
+struct DataOptions : base::Options {
+  std::string dataset;
+  std::int64_t cache_mib = 1024;  // a rank, for the dataset and again for labels
+  data::ImportOptions import;
+  void describe(base::Fields& fields) override;
+};
+
+struct ScheduleOptions : base::Options {
+  std::int64_t warmup_steps = 0;
+  std::string decay = "constant";  // constant | linear | cosine
+  std::int64_t decay_steps = 0;    // after warm-up; with decay only
+  double final_fraction = 0;
+  void describe(base::Fields& fields) override;
+};
+
+struct SoftmaxOptions : base::Options {
+  std::string kind = "full";  // full | sampled
+  std::int64_t negatives = 256;
+  bool log_q = false;
+  void describe(base::Fields& fields) override;
+};
+
+struct TrainOptions : base::Options {
+  std::int64_t max_epochs = 200;
+  std::int64_t max_steps = 0;  // 0: no bound
+  std::string select = "ndcg@10";
+  std::int64_t patience = 10;  // validations without a better value; 0: never stop early
+  std::int64_t validate_epochs = 1;
+  std::int64_t checkpoint_steps = 0;  // beside the one at every validation; 0: none
+  double clip_norm = 0;               // 0: none
+  ScheduleOptions schedule;
+  SoftmaxOptions softmax;
+  void describe(base::Fields& fields) override;
+};
+
+/// Teacher or student.
+struct SideOptions : base::Options {
+  explicit SideOptions(const Registries& registries) : registries_(&registries) {}
+  base::KindOptions model{"sasrec", nullptr};
+  base::KindOptions optimizer{"adamw", nullptr};
+  TrainOptions train;
+  void describe(base::Fields& fields) override;
+
+ protected:
+  const Registries* registries_;
+};
+
+struct TeacherOptions : SideOptions {
+  explicit TeacherOptions(const Registries& registries);
+  std::string weights;  // take this safetensors file instead of training
+  std::map<std::string, base::KindOptions> losses;
+  void describe(base::Fields& fields) override;
+};
+
+struct LabelOptions : base::Options {
+  std::int64_t k = 100;
+  std::vector<double> temperatures{1, 1.5, 2, 3, 4, 6, 10};
+  void describe(base::Fields& fields) override;
+};
+
+struct JobOptions : base::Options {
+  explicit JobOptions(const Registries& registries);
+  std::int64_t version = 1;
+  RunOptions run;
+  DataOptions data;
+  data::BatchOptions batch;
+  TeacherOptions teacher;
+  SideOptions student;
+  std::map<std::string, base::KindOptions> losses;  // the student's; the control keeps those that need no labels
+  LabelOptions labels;
+  monitoring::MonitoringOptions monitoring;
+  void describe(base::Fields& fields) override;
+  /// Checks what no single field can know (both sides' windows, label temperatures the losses need, a file to import).
+  void check() const;
+
+ private:
+  const Registries* registries_;
+};
+
+}  // namespace decant::trainer

@@ -1,0 +1,175 @@
+#include "trainer/pipeline.h"
+
+#include "base/files.h"
+#include "base/random.h"
+#include "trainer/errors.h"
+#include "trainer/labeller.h"
+#include "trainer/train.h"
+#include "trainer/workspace.h"
+
+namespace decant::trainer {
+
+struct Pipeline::Impl {
+  Impl(JobOptions& job, const Registries& registries, Context& context)
+      : space(job, registries, context), run_context(context) {
+    job.check();
+    check_metric_name(job.teacher.train.select);
+    check_metric_name(job.student.train.select);
+  }
+
+  /// With what it left still there: a folder that was deleted is made again.
+  [[nodiscard]] bool done(const std::string& stage, const std::string& key) const {
+    const auto record = read_stage(space.folder(stage));
+    const bool is_store = stage == "dataset" || stage == "labels";
+    return record && record->done && record->key == key &&
+           fs::exists(space.folder(stage) / (is_store ? "manifest.json" : "weights.safetensors"));
+  }
+
+  /// True when the stage is to be run; all ranks get the leader's answer.
+  bool begin(const std::string& stage, const std::string& key) {
+    std::string answer;
+    if (run_context.leads()) {
+      answer = done(stage, key) ? "skip" : "run";
+      if (answer == "run") begin_stage(space.folder(stage), key);
+    }
+    answer = run_context.communicator.broadcast_bytes(answer, 0);
+    if (answer == "skip") run_context.progress.say(stage + ": as before, nothing to do");
+    return answer == "run";
+  }
+
+  void end(const std::string& stage, const std::string& key, const base::Json& result) {
+    if (run_context.leads()) finish_stage(space.folder(stage), key, result);
+    run_context.communicator.barrier();
+  }
+
+  void train_side(const std::string& stage, const std::string& key, SideOptions& side, std::vector<NamedLoss> losses,
+                  const data::LabelStore* labels, std::uint64_t salt) {
+    auto model = space.make_model(side, salt);
+    NextItem task(model, std::move(losses), space.dataset(), side.train.softmax, run_context);
+    const auto optimizer = space.registries.optimizers.make(side.optimizer, task.parameters());
+    auto metadata = model->spec();
+    metadata["stage"] = stage;
+    metadata["catalogue_hash"] = space.dataset().info().catalogue_hash;
+    const TrainSetup setup{stage,
+                           space.folder(stage),
+                           key,
+                           base::key_of(static_cast<std::uint64_t>(space.job.run.seed), salt),
+                           model->max_length(),
+                           space.dataset(),
+                           labels,
+                           space.job.batch,
+                           side.train};
+    auto result = train(task, *optimizer, setup, run_context, metadata).to_json();
+    if (run_context.leads())
+      result["weights_hash"] = models::hash_tensors(models::load_weights(weights_path(setup.folder)).tensors);
+    end(stage, key, result);
+  }
+
+  void take_teacher(const std::string& key) {
+    if (run_context.leads()) {
+      base::write_file(weights_path(space.folder("teacher")), base::read_file(space.job.teacher.weights));
+      const auto model = space.load_model(space.job.teacher, "teacher");  // refuses what does not fit
+      finish_stage(space.folder("teacher"), key,
+                   {{"taken_from", fs::path(space.job.teacher.weights).filename().string()},
+                    {"weights_hash",
+                     models::hash_tensors(models::load_weights(weights_path(space.folder("teacher"))).tensors)}});
+    }
+    run_context.communicator.barrier();
+  }
+
+  Workspace space;
+  Context& run_context;
+};
+
+Pipeline::Pipeline(JobOptions& job, const Registries& registries, Context& context)
+    : impl_(std::make_unique<Impl>(job, registries, context)) {}
+Pipeline::~Pipeline() = default;
+
+void Pipeline::import() {
+  auto& space = impl_->space;
+  if (!space.job.data.dataset.empty()) return;
+  space.context.metrics.set_stage("import");
+  const std::string key = space.context.communicator.broadcast_bytes(
+      space.context.leads() ? data::import_key(space.job.data.import) : "", 0);
+  if (!impl_->begin("dataset", key)) return;
+  if (space.context.leads()) {
+    space.context.progress.start("import", 0, 100);
+    const auto summary = data::import_dataset(
+        space.job.data.import, space.folder("dataset"),
+        [&](auto done, auto total) { space.context.progress.update(total > 0 ? done * 100 / total : 100, ""); });
+    finish_stage(space.folder("dataset"), key, summary.to_json());
+    space.context.progress.finish("import done: " + summary.to_json().dump());
+    space.context.log.line("import " + summary.to_json().dump());
+  }
+  space.context.communicator.barrier();
+  space.close_dataset();
+}
+
+void Pipeline::train_teacher() {
+  auto& space = impl_->space;
+  const auto key = space.teacher_key();
+  if (!impl_->begin("teacher", key)) return;
+  if (!space.job.teacher.weights.empty()) return impl_->take_teacher(key);
+  impl_->train_side("teacher", key, space.job.teacher, space.make_losses(space.job.teacher.losses, false), nullptr,
+                    kTeacherSalt);
+}
+
+void Pipeline::label() {
+  auto& space = impl_->space;
+  const auto spec = space.label_spec();
+  if (!impl_->begin("labels", spec.key)) return;
+  const auto teacher = space.load_model(space.job.teacher, "teacher");
+  const auto result = label_dataset(*teacher, space.dataset(), spec, space.folder("labels"), space.context);
+  impl_->end("labels", spec.key,
+             {{"positions", result.positions},
+              {"bytes", result.bytes},
+              {"positions_per_second",
+               result.positions_per_second > 0 ? base::Json(result.positions_per_second) : base::Json()}});
+}
+
+void Pipeline::distill() {
+  auto& space = impl_->space;
+  const auto student = space.make_losses(space.job.losses, true);
+  for (const auto& named : student) {
+    const auto needs = named.loss->needs();
+    if (needs.labels && space.dataset().info().items < needs.least_k)
+      throw base::ConfigError("loss '" + named.name + "' needs labels of at least " + std::to_string(needs.least_k) +
+                              " items, and the catalogue has " + std::to_string(space.dataset().info().items));
+  }
+  const bool needs_labels = space.needs_labels();
+  if (const auto key = space.student_key(needs_labels); impl_->begin("student", key)) {
+    std::unique_ptr<data::LabelStore> labels;
+    if (needs_labels)
+      labels = std::make_unique<data::LabelStore>(space.folder("labels"), space.dataset(),
+                                                  space.make_model(space.job.student, kStudentSalt)->max_length(),
+                                                  static_cast<std::size_t>(space.job.data.cache_mib) << 20);
+    impl_->train_side("student", key, space.job.student, student, labels.get(), kStudentSalt);
+  }
+  const auto key = space.student_key(false);
+  if (impl_->begin("control", key))
+    impl_->train_side("control", key, space.job.student, space.make_losses(space.job.losses, false), nullptr,
+                      kStudentSalt);
+}
+
+void Pipeline::evaluate() {
+  auto& space = impl_->space;
+  space.context.metrics.set_stage("evaluate");
+  const auto report = build_report(space);
+  if (space.context.leads()) {
+    space.context.faults.at("report", 0);
+    base::write_file(fs::path(space.job.run.folder) / "report.json", report.dump(2) + "\n");
+    space.context.progress.finish("");
+    space.context.progress.say(format_report(report));
+  }
+  space.context.communicator.barrier();
+}
+
+void Pipeline::run() {
+  import();
+  train_teacher();
+  label();
+  distill();
+  evaluate();
+}
+
+}  // namespace decant::trainer

@@ -1,0 +1,320 @@
+#include "trainer/train.h"
+
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "base/files.h"
+#include "base/random.h"
+#include "data/loader.h"
+#include "dist/gradient_reducer.h"
+#include "trainer/errors.h"
+#include "trainer/ranking.h"
+#include "trainer/schedule.h"
+
+namespace decant::trainer {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+std::vector<torch::Tensor> tensors_of(const models::NamedTensors& named) {
+  std::vector<torch::Tensor> out;
+  for (const auto& [name, tensor] : named) out.push_back(tensor);
+  return out;
+}
+
+class Training {
+ public:
+  Training(Task& task, Optimizer& optimizer, const TrainSetup& setup, Context& context,
+           const std::map<std::string, std::string>& metadata)
+      : task_(task),
+        optimizer_(optimizer),
+        setup_(setup),
+        context_(context),
+        metadata_(metadata),
+        sampler_(setup.dataset, setup.batch, setup.max_length, setup.seed),
+        reducer_(tensors_of(task.parameters()), context.communicator),
+        writer_{setup.folder / "checkpoints", setup.key, context.world(), context.threads, &context.faults} {}
+
+  TrainResult run() {
+    resume();
+    data::Loader loader(setup_.dataset, setup_.labels, sampler_, setup_.max_length, {context_.rank(), context_.world()},
+                        state_.position);
+    context_.progress.start(setup_.stage, state_.step, expected_steps());
+    std::string reason = state_.stopped_by;
+    while (reason.empty()) {
+      const auto started = Clock::now();
+      const double waited = loader.waited_seconds();
+      const auto window = loader.next();
+      step(window);
+      measure(window, seconds_since(started), loader.waited_seconds() - waited);
+      reason = boundary(window);
+    }
+    return finish(reason);
+  }
+
+ private:
+  // --- one optimiser step ---------------------------------------------------------------------------------------
+  void step(const data::Window& window) {
+    const std::uint64_t key = base::key_of(setup_.seed, static_cast<std::uint64_t>(state_.step)) | 1;
+    running_epoch_ = state_.position.epoch + 1;
+    const auto weights = agree_on_weights(window);
+    const double planted = context_.faults.at("step", state_.step) ? std::nan("") : 1.0;
+    reducer_.begin();
+    std::vector<torch::Tensor> sums(task_.losses().size());
+    for (std::size_t m = 0; m < window.micro_batches.size(); ++m) {
+      const auto parts = task_.loss_sums(window.micro_batches[m], key);
+      torch::Tensor total;
+      for (std::size_t l = 0; l < parts.size(); ++l) {
+        const auto scaled = parts[l] * (planted * task_.losses()[l].factor / weights[l]);
+        total = total.defined() ? total + scaled : scaled;
+        sums[l] = sums[l].defined() ? sums[l] + parts[l].detach() : parts[l].detach();
+      }
+      if (m + 1 == window.micro_batches.size()) reducer_.arm();
+      total.backward();
+    }
+    context_.faults.at("collective", state_.step);
+    exchanged_ = reducer_.finish();
+    clip();
+    optimizer_.step(optimizer_.base_lr() * schedule_factor(setup_.options.schedule, state_.step));
+    last_sums_ = sums;
+    ++state_.step;
+    state_.position = window.next;
+  }
+
+  /// Sums the weights of the whole step over ranks before its first forward; the last step's loss sums and a wish to stop
+  /// travel along, so that a step has one small exchange.
+  std::vector<double> agree_on_weights(const data::Window& window) {
+    const std::size_t losses = task_.losses().size();
+    std::vector<double> values(2 * losses + 1, 0.0);
+    for (std::size_t l = 0; l < losses; ++l)
+      for (const auto& batch : window.micro_batches) values[l] += task_.losses()[l].loss->weight(batch);
+    take_last_sums(values.data() + losses);
+    values.back() = context_.stop_requested ? 1 : 0;
+    context_.communicator.all_reduce_host(values, dist::Reduce::kSum);
+    add_to_epoch(values.data() + losses);
+    last_weights_.assign(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(losses));
+    stop_ = values.back() > 0;
+    auto divisors = last_weights_;
+    for (auto& weight : divisors) weight = weight > 0 ? weight : 1;
+    return divisors;
+  }
+
+  void take_last_sums(double* out) {
+    for (std::size_t l = 0; l < last_sums_.size(); ++l)
+      out[l] = last_sums_[l].defined() ? last_sums_[l].item<double>() : 0.0;
+  }
+
+  void add_to_epoch(const double* sums) {
+    if (last_weights_.empty()) return;
+    double total = 0;
+    for (std::size_t l = 0; l < last_weights_.size(); ++l) {
+      state_.loss_sums[l] += sums[l];
+      state_.loss_weights[l] += last_weights_[l];
+      const double mean = sums[l] / std::max(last_weights_[l], 1.0);
+      context_.metrics.set_part("decant_loss", task_.losses()[l].name, mean);
+      total += task_.losses()[l].factor * mean;
+    }
+    context_.metrics.set_part("decant_loss", "total", total);
+    shown_loss_ = total;
+    last_weights_.clear();
+    last_sums_.clear();
+  }
+
+  /// The gradient's global norm is the same number on every rank, so a NaN anywhere ends all of them at this step.
+  void clip() {
+    std::vector<torch::Tensor> norms;
+    for (const auto& bucket : reducer_.buckets()) norms.push_back(at::linalg_vector_norm(bucket));
+    norm_ = at::linalg_vector_norm(at::stack(norms)).item<double>();
+    if (!std::isfinite(norm_))
+      throw NumericError(state_.step, "the gradient of stage '" + setup_.stage + "' is not finite (norm " +
+                                          std::to_string(norm_) + "); lower the learning rate or set train.clip_norm");
+    const double bound = setup_.options.clip_norm;
+    if (bound > 0 && norm_ > bound)
+      for (auto bucket : reducer_.buckets()) bucket.mul_(bound / norm_);
+  }
+  // --------------------------------------------------------------------------------------------------------------
+
+  void measure(const data::Window& window, double seconds, double waited) {
+    auto& metrics = context_.metrics;
+    if (++steps_here_ > 5) timed_seconds_ += seconds, timed_sequences_ += window.sequences, timed_wait_ += waited;
+    for (const auto& part : window.micro_batches) {
+      metrics.add("decant_samples_total", static_cast<double>(part.batch.sequences()));
+      metrics.add("decant_targets_total", static_cast<double>(part.batch.targets()));
+    }
+    metrics.add("decant_data_wait_seconds_total", waited);
+    metrics.add("decant_exchange_wait_seconds_total", exchanged_.exposed_seconds);
+    metrics.add("decant_exchange_bytes_total", static_cast<double>(exchanged_.bytes));
+    metrics.set("decant_step", static_cast<double>(state_.step));
+    metrics.set("decant_epoch", static_cast<double>(running_epoch_));
+    metrics.set("decant_gradient_norm", norm_);
+    metrics.set("decant_learning_rate",
+                optimizer_.base_lr() * schedule_factor(setup_.options.schedule, state_.step - 1));
+    metrics.set("decant_last_step_timestamp_seconds",
+                std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
+    char text[96];
+    std::snprintf(text, sizeof text, "epoch %lld  %.0f seq/s  loss %.4f", static_cast<long long>(running_epoch_),
+                  static_cast<double>(window.sequences) / seconds, shown_loss_);
+    context_.progress.update(state_.step, text);
+  }
+
+  /// What happens between steps: validation at an epoch's end, checkpoints, the bounds. Returns why to end, or "".
+  std::string boundary(const data::Window& window) {
+    const auto& options = setup_.options;
+    const bool last_step = options.max_steps > 0 && state_.step >= options.max_steps;
+    const bool last_epoch = window.ends_epoch && window.next.epoch >= options.max_epochs;
+    const bool validates =
+        last_step || last_epoch || (window.ends_epoch && window.next.epoch % options.validate_epochs == 0);
+    std::string reason;
+    if (validates) {
+      validate();
+      if (options.patience > 0 && state_.stale >= options.patience) reason = "patience";
+    }
+    if (last_epoch) reason = "max_epochs";
+    if (last_step) reason = "max_steps";
+    state_.stopped_by = reason;
+    if (validates || stop_ || (options.checkpoint_steps > 0 && state_.step % options.checkpoint_steps == 0)) save();
+    if (stop_ && reason.empty())
+      throw Stopped("stopped by a signal in stage '" + setup_.stage + "' after step " + std::to_string(state_.step) +
+                    ", which is saved; run the same command again to continue");
+    return reason;
+  }
+
+  void validate() {
+    std::vector<double> sums(task_.losses().size(), 0.0);
+    take_last_sums(sums.data());
+    context_.communicator.all_reduce_host(sums, dist::Reduce::kSum);
+    add_to_epoch(sums.data());
+    const auto metrics = task_.validate();
+    const double value = metrics.at(setup_.options.select);
+    base::Json entry{{"step", state_.step}, {"epoch", state_.position.epoch}, {setup_.options.select, value}};
+    for (std::size_t l = 0; l < state_.loss_sums.size(); ++l)
+      entry["loss"][task_.losses()[l].name] = state_.loss_sums[l] / std::max(state_.loss_weights[l], 1.0);
+    state_.curve.push_back(entry);
+    context_.log.line(setup_.stage + " validation " + entry.dump());
+    state_.loss_sums.assign(sums.size(), 0);
+    state_.loss_weights.assign(sums.size(), 0);
+    context_.metrics.set_part("decant_valid_metric", setup_.options.select, value);
+    ++state_.stale;
+    if (value > state_.best_value) {
+      state_.best_value = value;
+      state_.best_step = state_.step;
+      state_.best_epoch = state_.position.epoch;
+      state_.stale = 0;
+      if (context_.leads()) models::save_weights(setup_.folder / "weights.safetensors", task_.weights(), metadata_);
+    }
+    char text[128];
+    std::snprintf(text, sizeof text, "%s epoch %lld: loss %.4f, valid %s %.4f%s", setup_.stage.c_str(),
+                  static_cast<long long>(state_.position.epoch), entry["loss"].front().get<double>(),
+                  setup_.options.select.c_str(), value, state_.stale == 0 ? " (best)" : "");
+    context_.progress.say(text);
+  }
+
+  /// All ranks agree that the checkpoint is there before the next step: a death after this continues from here.
+  void save() {
+    flush_epoch_sums();
+    if (context_.leads()) writer_.write(state_, checkpoint_tensors());
+    context_.communicator.barrier();
+  }
+
+  void flush_epoch_sums() {
+    if (last_weights_.empty()) return;
+    std::vector<double> sums(task_.losses().size(), 0.0);
+    take_last_sums(sums.data());
+    context_.communicator.all_reduce_host(sums, dist::Reduce::kSum);
+    add_to_epoch(sums.data());
+  }
+
+  models::NamedTensors checkpoint_tensors() {
+    auto all = task_.parameters();
+    for (auto& [name, tensor] : all) name = "parameter/" + name;
+    for (auto& [name, tensor] : optimizer_.state()) all.emplace_back("optimizer/" + name, tensor);
+    for (auto& [name, tensor] : all) tensor = tensor.detach().cpu();
+    return all;
+  }
+
+  void resume() {
+    state_.loss_sums.assign(task_.losses().size(), 0);
+    state_.loss_weights.assign(task_.losses().size(), 0);
+    task_.train(true);
+    auto found = load_newest_checkpoint(setup_.folder / "checkpoints", setup_.key);
+    if (!found) return;
+    const torch::NoGradGuard no_grad;
+    auto all = task_.parameters();
+    for (auto& [name, tensor] : all) name = "parameter/" + name;
+    for (auto& [name, tensor] : optimizer_.state()) all.emplace_back("optimizer/" + name, tensor);
+    models::copy_weights(found->tensors, found->path / "tensors.safetensors", all);
+    state_ = found->state;
+    std::string note = setup_.stage + " continues from step " + std::to_string(state_.step);
+    if (found->ranks != context_.world() || found->threads != context_.threads)
+      note += " (saved by " + std::to_string(found->ranks) + " ranks of " + std::to_string(found->threads) +
+              " threads: equal to rounding, not to the bit)";
+    context_.progress.say(note);
+    context_.log.line(note);
+  }
+
+  std::int64_t expected_steps() const {
+    const std::int64_t epochs = setup_.options.max_epochs * sampler_.steps(0);
+    return setup_.options.max_steps > 0 ? std::min(setup_.options.max_steps, epochs) : epochs;
+  }
+
+  TrainResult finish(const std::string& reason) {
+    TrainResult result;
+    result.steps = state_.step;
+    result.epochs = state_.position.epoch;
+    result.best_step = state_.best_step;
+    result.best_epoch = state_.best_epoch;
+    result.best_value = state_.best_value;
+    result.curve = state_.curve;
+    result.stopped_by = reason;
+    result.sequences_per_second = timed_seconds_ > 0 ? static_cast<double>(timed_sequences_) / timed_seconds_ : 0;
+    result.data_wait_share = timed_seconds_ > 0 ? timed_wait_ / timed_seconds_ : 0;
+    context_.progress.finish(setup_.stage + " done: " + std::to_string(result.steps) + " steps, best " +
+                             setup_.options.select + " " + std::to_string(result.best_value) + " at epoch " +
+                             std::to_string(result.best_epoch));
+    return result;
+  }
+
+  Task& task_;
+  Optimizer& optimizer_;
+  const TrainSetup& setup_;
+  Context& context_;
+  const std::map<std::string, std::string>& metadata_;
+  data::Sampler sampler_;
+  dist::GradientReducer reducer_;
+  CheckpointWriter writer_;
+  TrainState state_;
+  dist::ReducerStats exchanged_;
+  std::vector<torch::Tensor> last_sums_;
+  std::vector<double> last_weights_;
+  double norm_ = 0, shown_loss_ = 0, timed_seconds_ = 0, timed_wait_ = 0;
+  std::int64_t steps_here_ = 0, timed_sequences_ = 0;
+  std::int64_t running_epoch_ = 1;
+  bool stop_ = false;
+};
+
+}  // namespace
+
+base::Json TrainResult::to_json() const {
+  const auto or_null = [](double value) { return value > 0 ? base::Json(value) : base::Json(); };
+  return {{"steps", steps},
+          {"epochs", epochs},
+          {"best_step", best_step},
+          {"best_epoch", best_epoch},
+          {"best_value", best_value},
+          {"stopped_by", stopped_by},
+          {"sequences_per_second", or_null(sequences_per_second)},
+          {"data_wait_share", or_null(data_wait_share)},
+          {"curve", curve}};
+}
+
+TrainResult train(Task& task, Optimizer& optimizer, const TrainSetup& setup, Context& context,
+                  const std::map<std::string, std::string>& weights_metadata) {
+  context.metrics.set_stage(setup.stage);
+  return Training(task, optimizer, setup, context, weights_metadata).run();
+}
+
+}  // namespace decant::trainer

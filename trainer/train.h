@@ -1,0 +1,44 @@
+// The training loop: steps over windows of the loader, validation, checkpoints, early stopping, resume.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "data/dataset.h"
+#include "data/label_store.h"
+#include "trainer/checkpoint.h"
+#include "trainer/context.h"
+#include "trainer/job.h"
+#include "trainer/task.h"
+
+namespace decant::trainer {
+
+struct TrainSetup {
+  std::string stage;       // "teacher", "student", "control"
+  fs::path folder;         // <run>/<stage>
+  std::string key;         // of the stage
+  std::uint64_t seed = 0;  // of order and of keyed randomness
+  std::int64_t max_length = 0;
+  const data::Dataset& dataset;
+  const data::LabelStore* labels;  // null: none
+  const data::BatchOptions& batch;
+  const TrainOptions& options;
+};
+
+struct TrainResult {
+  std::int64_t steps = 0, epochs = 0, best_step = 0, best_epoch = 0;
+  double best_value = 0;
+  double sequences_per_second = 0;  // 0: fewer than six steps were timed
+  double data_wait_share = 0;       // of the timed seconds
+  std::string stopped_by;           // "patience", "max_epochs", "max_steps"
+  base::Json curve;
+  [[nodiscard]] base::Json to_json() const;
+};
+
+/// Trains `task` until a bound of the options, leaving `<folder>/weights.safetensors` (the best by valid) and the last
+/// checkpoint. Continues from a checkpoint with the same key. All ranks call it; all get the same result but for times.
+/// Throws NumericError when a gradient is not finite, Stopped after a checkpoint when a stop was requested.
+TrainResult train(Task& task, Optimizer& optimizer, const TrainSetup& setup, Context& context,
+                  const std::map<std::string, std::string>& weights_metadata);
+
+}  // namespace decant::trainer

@@ -1,0 +1,131 @@
+#include "trainer/workspace.h"
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "trainer/errors.h"
+
+namespace decant::trainer {
+namespace {
+
+/// Raised when a change of the code changes results, so that old stages are not taken for new ones.
+constexpr int kTrainingVersion = 1, kLabelVersion = 1;
+
+}  // namespace
+
+Workspace::Workspace(JobOptions& job_options, const Registries& kinds, Context& run_context)
+    : job(job_options), registries(kinds), context(run_context), resolved(base::write_options(job_options)) {}
+
+fs::path weights_path(const fs::path& stage_folder) { return stage_folder / "weights.safetensors"; }
+
+fs::path Workspace::dataset_folder() const {
+  return job.data.dataset.empty() ? folder("dataset") : fs::path(job.data.dataset);
+}
+
+const data::Dataset& Workspace::dataset() {
+  if (!dataset_ && job.data.dataset.empty() && !fs::exists(dataset_folder() / "manifest.json"))
+    throw base::FileError(dataset_folder().string(), "is not there yet: run 'decant import' (or 'decant run') first");
+  if (!dataset_)
+    dataset_ = std::make_unique<data::Dataset>(dataset_folder(), static_cast<std::size_t>(job.data.cache_mib) << 20);
+  return *dataset_;
+}
+
+std::shared_ptr<models::SequenceModel> Workspace::make_model(const SideOptions& side, std::uint64_t salt) {
+  const models::ModelContext model_context{dataset().info().items,
+                                           base::key_of(static_cast<std::uint64_t>(job.run.seed), salt)};
+  auto model = registries.models.make(side.model, model_context);
+  model->to(context.communicator.device());
+  return model;
+}
+
+std::shared_ptr<models::SequenceModel> Workspace::load_model(const SideOptions& side, const std::string& stage) {
+  const auto path = weights_path(folder(stage));
+  if (!fs::exists(path))
+    throw CheckpointError(path.string(), "is not there: run 'decant " +
+                                             std::string(stage == "teacher" ? "train-teacher" : "distill") + "' first");
+  auto model = make_model(side, 0);
+  models::NamedTensors targets;
+  for (const auto& item : model->named_parameters()) targets.emplace_back(item.key(), item.value());
+  const torch::NoGradGuard no_grad;
+  models::copy_weights(models::load_weights(path), path, targets);
+  model->eval();
+  return model;
+}
+
+std::vector<NamedLoss> Workspace::make_losses(const std::map<std::string, base::KindOptions>& kinds,
+                                              bool with_labels) const {
+  std::vector<NamedLoss> losses;
+  for (const auto& [name, kind] : kinds) {
+    auto loss = registries.losses.make(kind);
+    if (loss->needs().labels && !with_labels) continue;
+    const auto* options = dynamic_cast<const LossOptions*>(kind.options.get());
+    losses.push_back({name, options ? options->weight : 1.0, std::move(loss)});
+  }
+  return losses;
+}
+
+bool Workspace::needs_labels() const {
+  for (const auto& named : make_losses(job.losses, true))
+    if (named.loss->needs().labels) return true;
+  return false;
+}
+
+base::Json Workspace::common_parts() {
+  const auto& info = dataset().info();
+  return {{"training_version", kTrainingVersion}, {"events", info.content_hash},
+          {"catalogue", info.catalogue_hash},     {"seed", job.run.seed},
+          {"batch", resolved.at("batch")},        {"group_rows", dataset().cached_rows()}};
+}
+
+std::string Workspace::teacher_key() {
+  const auto& side = resolved.at("teacher");
+  if (!job.teacher.weights.empty())
+    return stage_key({{"catalogue", dataset().info().catalogue_hash},
+                      {"model", side.at("model")},
+                      {"weights", base::hash_hex(base::read_file(job.teacher.weights))}});
+  auto parts = common_parts();
+  for (const char* part : {"model", "optimizer", "train", "losses"}) parts[part] = side.at(part);
+  return stage_key(parts);
+}
+
+std::string Workspace::teacher_hash() {
+  const auto record = read_stage(folder("teacher"));
+  if (!record || !record->done || record->key != teacher_key())
+    throw CheckpointError(folder("teacher").string(),
+                          "holds no finished teacher of this job: run 'decant train-teacher' first");
+  return record->result.at("weights_hash");
+}
+
+data::LabelSpec Workspace::label_spec() {
+  data::LabelSpec spec;
+  const auto& info = dataset().info();
+  spec.teacher_hash = teacher_hash();
+  spec.catalogue_hash = info.catalogue_hash;
+  spec.content_hash = info.content_hash;
+  spec.max_length = make_model(job.teacher, kTeacherSalt)->max_length();
+  spec.k = std::min(job.labels.k, info.items);
+  spec.items = info.items;
+  spec.rows = info.rows;
+  spec.temperatures = job.labels.temperatures;
+  spec.key = labels_key();
+  return spec;
+}
+
+std::string Workspace::labels_key() {
+  return stage_key({{"label_version", kLabelVersion},
+                    {"teacher", teacher_hash()},
+                    {"events", dataset().info().content_hash},
+                    {"labels", resolved.at("labels")}});
+}
+
+std::string Workspace::student_key(bool with_labels) {
+  auto parts = common_parts();
+  const auto& side = resolved.at("student");
+  for (const char* part : {"model", "optimizer", "train"}) parts[part] = side.at(part);
+  for (const auto& named : make_losses(job.losses, with_labels))
+    parts["losses"][named.name] = resolved.at("losses").at(named.name);
+  if (with_labels) parts["labels"] = labels_key();
+  return stage_key(parts);
+}
+
+}  // namespace decant::trainer
