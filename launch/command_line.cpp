@@ -1,0 +1,204 @@
+#include "launch/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "data/import.h"
+#include "data/synthesize.h"
+#include "launch/option_flags.h"
+
+namespace decant::launch {
+
+namespace {
+
+using base::ConfigError;
+
+struct Command {
+  std::string_view name, summary;
+  void (*declare)(CLI::App&, CommandLine&);
+  void (*check)(CommandLine&);  // what no single option can know
+  std::string_view example;
+};
+
+[[noreturn]] void refuse(const std::string& command, const std::string& why) {
+  throw ConfigError(command + ": " + why + " (`decant " + command + " --help` has an example)");
+}
+
+void declare_set(CLI::App& app, CommandLine& line) {
+  app.add_option("--set", line.sets, "Option that replaces the job file's; may be given again")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+}
+
+void declare_stage_options(CLI::App& app, CommandLine& line) {
+  declare_set(app, line);
+  app.add_flag("--dry-run", line.dry_run, "Say what would be done, its sizes and its memory; do nothing");
+  app.add_option("--fault", line.fault)->group("");  // hidden: tests plant faults with it
+}
+
+void declare_stage(CLI::App& app, CommandLine& line) {
+  app.add_option("JOB", line.path, "Job file (YAML)");
+  declare_stage_options(app, line);
+}
+
+void declare_import(CLI::App& app, CommandLine& line) {
+  app.add_option("FILES", line.files, "A job file (YAML), or with --out the raw files");
+  declare_stage_options(app, line);
+  app.add_option("--out", line.out, "Dataset to make from the raw files, without a job file")->type_name("DIR");
+  data::ImportOptions options;
+  add_option_flags(app, options, line.options, {"files"});
+}
+
+void declare_synthesize(CLI::App& app, CommandLine& line) {
+  app.add_option("--out", line.out, "Text file to write")->type_name("FILE");
+  data::SynthesizeOptions options;
+  add_option_flags(app, options, line.options);
+}
+
+void declare_inspect(CLI::App& app, CommandLine& line) {
+  app.add_option("PATH", line.path, "Dataset, label store, checkpoint, weights file or run folder");
+  app.add_flag("--json", line.json, "Print JSON");
+}
+
+void declare_config(CLI::App& app, CommandLine& line) {
+  app.add_option("JOB", line.path, "Job file (YAML); without one: the defaults");
+  declare_set(app, line);
+  app.add_flag("--markdown", line.markdown, "Print the tables of docs/config.md");
+}
+
+void check_job(CommandLine& line) {
+  if (line.path.empty()) refuse(line.command, "give a job file");
+}
+
+void check_import(CommandLine& line) {
+  if (!line.out.empty()) {
+    if (line.files.empty()) refuse(line.command, "give the raw files to import");
+    if (!line.sets.empty() || line.dry_run) refuse(line.command, "--set and --dry-run need a job file, not --out");
+    return;
+  }
+  if (line.files.size() > 1) refuse(line.command, "give one job file, or --out DIR and any number of raw files");
+  if (!line.options.empty()) {
+    const std::string key = line.options.begin().key();
+    refuse(line.command, "a flag for '" + key + "' needs --out; a job file takes --set data.import." + key + "=...");
+  }
+  if (!line.files.empty()) line.path = std::exchange(line.files, {}).front();
+  check_job(line);
+}
+
+void check_synthesize(CommandLine& line) {
+  if (line.out.empty()) refuse(line.command, "give --out FILE");
+}
+
+void check_inspect(CommandLine& line) {
+  if (line.path.empty()) refuse(line.command, "give a path");
+}
+
+void check_config(CommandLine& line) {
+  if (line.path.empty() && !line.sets.empty()) refuse(line.command, "--set needs a job file");
+}
+
+constexpr std::array kCommands{
+    Command{"run", "Import, teacher, labels, student, control, report: what is done already is skipped", declare_stage,
+            check_job, "decant run examples/next_item.yaml\n  mpirun -n 2 decant run job.yaml --set labels.k=50"},
+    Command{"import", "Make a dataset from raw files, as the job file says or by --out", declare_import, check_import,
+            "decant import job.yaml\n  decant import --format sequences --out beauty beauty.txt --min-events 3"},
+    Command{"train-teacher", "Train the teacher", declare_stage, check_job,
+            "decant train-teacher job.yaml --set teacher.train.max_epochs=50"},
+    Command{"label", "Write the teacher's soft labels", declare_stage, check_job, "mpirun -n 4 decant label job.yaml"},
+    Command{"distill", "Train the student on the labels, and beside it the control without a teacher", declare_stage,
+            check_job, "decant distill job.yaml --set losses.kl_tail.weight=0.5"},
+    Command{"evaluate", "Rank all items with teacher, student, control and baselines; write report.json", declare_stage,
+            check_job, "decant evaluate job.yaml"},
+    Command{"synthesize", "Write a generated behaviour log with planted structure", declare_synthesize,
+            check_synthesize, "decant synthesize --out examples/data/synthetic.txt --users 2000 --items 1000"},
+    Command{"inspect", "Say what is in a file or folder of decant's, and verify it", declare_inspect, check_inspect,
+            "decant inspect runs/quickstart/dataset"},
+    Command{"config", "Print every option with its default as a job file, or a job file with all of them",
+            declare_config, check_config,
+            "decant config > job.yaml\n  decant config job.yaml --set batch.sequences=256"},
+};
+
+std::string overview() {
+  std::string out =
+      "decant pours what a large recommender knows into a small one.\n\nUsage: decant COMMAND ...\n\nCommands:\n";
+  for (const Command& command : kCommands)
+    out += "  " + std::string(command.name) + std::string(15 - command.name.size(), ' ') +
+           std::string(command.summary) + "\n";
+  out +=
+      "  --version      Print the versions of decant and of its parts\n\n"
+      "`decant COMMAND --help` says more of each. Commands with a job file run alone, under mpirun or under srun.\n\n"
+      "Example:\n  decant synthesize --out examples/data/synthetic.txt\n  mpirun -n 2 decant run "
+      "examples/next_item.yaml\n";
+  return out;
+}
+
+const Command& find_command(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Command& command : kCommands) {
+    if (command.name == name) return command;
+    names.emplace_back(command.name);
+  }
+  const std::string near = base::nearest(name, names);
+  const std::string hint = near.empty() ? "known: " + base::join(names) : "did you mean '" + near + "'?";
+  if (name.starts_with("-"))
+    throw ConfigError("unknown option '" + name + "': a command comes first (" + base::join(names) + ")");
+  throw ConfigError("unknown command '" + name + "'; " + hint);
+}
+
+/// CLI11 leaves two empty lines where a group of options is hidden.
+std::string without_double_gaps(std::string text) {
+  for (std::size_t at = 0; (at = text.find("\n\n\n", at)) != std::string::npos;) text.erase(at, 1);
+  return text;
+}
+
+/// The first word that the parser did not know, an option before a stray argument.
+void refuse_extras(const CLI::App& app, const std::string& command) {
+  const std::vector<std::string> extras = app.remaining();
+  for (const std::string& extra : extras) {
+    if (!extra.starts_with("-")) continue;
+    std::vector<std::string> known;
+    for (const CLI::Option* option : app.get_options())
+      if (!option->get_group().empty())
+        for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    const std::string given = extra.substr(0, extra.find('=')), near = base::nearest(given, known);
+    throw ConfigError(command + ": unknown option '" + given + "'; " +
+                      (near.empty() ? "known: " + base::join(known) : "did you mean '" + near + "'?"));
+  }
+  if (!extras.empty()) refuse(command, "unexpected argument '" + extras.front() + "'");
+}
+
+}  // namespace
+
+CommandLine parse_command_line(int argc, const char* const* argv) {
+  CommandLine line;
+  const std::string first = argc > 1 ? argv[1] : "";
+  if (first.empty()) throw ConfigError("give a command; `decant --help` lists them");
+  if (first == "--help" || first == "-h") {
+    line.help = overview();
+    return line;
+  }
+  line.command = first;
+  if (first == "--version") return line;
+  const Command& command = find_command(first);
+  CLI::App app{std::string(command.summary) + ".", "decant " + first};
+  app.get_formatter()->column_width(36);
+  app.allow_extras();
+  app.footer("Example:\n  " + std::string(command.example));
+  command.declare(app, line);
+  try {
+    // CLI11 takes the words from the back.
+    app.parse(std::vector<std::string>(std::make_reverse_iterator(argv + argc), std::make_reverse_iterator(argv + 2)));
+  } catch (const CLI::CallForHelp&) {
+    line.help = without_double_gaps(app.help());
+    return line;
+  } catch (const CLI::ParseError& error) {
+    throw ConfigError(first + ": " + error.what());
+  }
+  refuse_extras(app, first);
+  command.check(line);
+  return line;
+}
+
+}  // namespace decant::launch

@@ -1,0 +1,105 @@
+#include "launch/commands.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <utility>
+
+#include "base/files.h"
+#include "data/import.h"
+#include "data/synthesize.h"
+#include "launch/inspect.h"
+#include "launch/job_file.h"
+#include "launch/job_text.h"
+#include "launch/plain_text.h"
+#include "launch/stage_command.h"
+#include "launch/version.h"
+#include "monitoring/progress.h"
+
+namespace decant::launch {
+
+namespace {
+
+/// To stdout; a full disk behind it is an error like any other.
+void print(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    throw base::FileError("standard output", std::strerror(errno));
+}
+
+/// The import replaces what is at `out`, which must then be ours to replace.
+void refuse_foreign_folder(const std::filesystem::path& out) {
+  namespace fs = std::filesystem;
+  if (!fs::exists(out) || (fs::is_directory(out) && (fs::is_empty(out) || fs::exists(out / "manifest.json")))) return;
+  throw base::ConfigError("--out " + out.string() + " is there and is no dataset of decant's: choose another name");
+}
+
+void import_files(const CommandLine& line) {
+  data::ImportOptions options;
+  base::read_options(line.options, options);
+  options.files = line.files;
+  refuse_foreign_folder(line.out);
+  monitoring::Progress progress(stderr, true);
+  bool started = false;
+  const auto summary = data::import_dataset(options, line.out, [&](std::int64_t done, std::int64_t total) {
+    if (!std::exchange(started, true)) progress.start("import", 0, total);
+    progress.update(done, std::to_string(done >> 20) + " of " + std::to_string(total >> 20) + " MiB");
+  });
+  progress.leave();
+  print(plain_text(summary.to_json()));
+}
+
+void synthesize(const CommandLine& line) {
+  data::SynthesizeOptions options;
+  base::read_options(line.options, options);
+  data::synthesize(options, line.out);
+  print("wrote " + line.out + " (" + std::to_string(std::filesystem::file_size(line.out)) + " bytes)\n");
+}
+
+void print_config(const CommandLine& line, const trainer::Registries& registries) {
+  trainer::JobOptions job(registries);
+  if (line.path.empty()) {
+    base::read_options({{"version", 1}}, job);
+  } else {
+    JobFile file = JobFile::load(line.path);
+    for (const std::string& assignment : line.sets) file.set(assignment);
+    file.read_into(job);
+  }
+  if (!line.markdown) return print(job_text(job, Comments::kHelp));
+  print(
+      "# The job file\n\nA job file is YAML. Every option but `version`, `run.folder` and the data has a default; "
+      "`decant "
+      "config` prints them all\nas a job file, `decant config JOB.yaml` prints what a job file comes to. An unknown "
+      "key is an "
+      "error. `--set KEY=VALUE`\nreplaces an option from the command line, in the order given: `--set "
+      "losses.kl_tail.weight=0.5 "
+      "--set labels.temperatures=[1,2]`.\nNames in angle brackets are yours to choose; an entry's `type` defaults to "
+      "its "
+      "name.\n\n`decant config --markdown` writes this page.\n\n" +
+      base::document_options(job));
+}
+
+}  // namespace
+
+int execute(const CommandLine& line, const trainer::Registries& registries) {
+  if (!line.help.empty()) {
+    print(line.help);
+  } else if (line.command == "--version") {
+    print(version_text());
+  } else if (line.command == "import" && !line.out.empty()) {
+    import_files(line);
+  } else if (is_stage(line.command)) {
+    return run_stage(line, registries);
+  } else if (line.command == "synthesize") {
+    synthesize(line);
+  } else if (line.command == "inspect") {
+    const base::Json tree = inspect(line.path);
+    print(line.json ? tree.dump(1, ' ', false, base::Json::error_handler_t::replace) + "\n" : plain_text(tree));
+  } else if (line.command == "config") {
+    print_config(line, registries);
+  }
+  return 0;
+}
+
+}  // namespace decant::launch

@@ -1,0 +1,95 @@
+#include "launch/inspect.h"
+
+#include <array>
+#include <string>
+#include <string_view>
+
+#include "base/files.h"
+#include "data/dataset.h"
+#include "data/label_store.h"
+#include "models/weights_file.h"
+#include "trainer/checkpoint.h"
+
+namespace decant::launch {
+
+namespace {
+
+namespace fs = std::filesystem;
+using base::Json;
+
+/// By the "format" of the folder's manifest.json: who can say what is in it.
+struct Inspector {
+  std::string_view format;
+  Json (*inspect)(const fs::path& folder);
+};
+
+constexpr std::array kInspectors{
+    Inspector{"decant-dataset", &data::inspect_dataset},
+    Inspector{"decant-labels", &data::inspect_labels},
+    Inspector{"decant-checkpoint", &trainer::inspect_checkpoint},
+};
+
+Json inspect_manifest(const fs::path& folder) {
+  const fs::path path = folder / "manifest.json";
+  const Json manifest = Json::parse(base::read_file(path), nullptr, /*allow_exceptions=*/false);
+  if (!manifest.is_object()) throw base::FileError(path.string(), "is damaged: it is not a JSON object");
+  const std::string format = manifest.value("format", "");
+  for (const Inspector& inspector : kInspectors)
+    if (inspector.format == format) return inspector.inspect(folder);
+  throw base::FileError(path.string(), "its format is '" + format + "', which this decant does not know");
+}
+
+Json inspect_weights(const fs::path& path) {
+  const models::WeightsFile file = models::load_weights(path);
+  Json tensors = Json::array();
+  std::int64_t parameters = 0;
+  for (const auto& [name, tensor] : file.tensors) {
+    tensors.push_back(
+        {{"tensor", name}, {"shape", tensor.sizes().vec()}, {"dtype", std::string(tensor.dtype().name())}});
+    parameters += tensor.numel();
+  }
+  Json out = {{"format", "safetensors"}, {"bytes", fs::file_size(path)}, {"parameters", parameters}};
+  out["metadata"] = file.metadata;
+  out["tensors"] = std::move(tensors);
+  return out;
+}
+
+/// Everything of a run folder that has a form of its own.
+Json inspect_run(const fs::path& folder) {
+  Json out = {{"format", "run folder"}};
+  for (const char* name : {"dataset", "labels"})
+    if (fs::exists(folder / name / "manifest.json")) out[name] = inspect_manifest(folder / name);
+  for (const char* name : {"teacher", "student", "control"}) {
+    if (!fs::is_directory(folder / name)) continue;
+    for (fs::recursive_directory_iterator entry(folder / name), end; entry != end; ++entry) {
+      const std::string file = entry->path().lexically_relative(folder / name).string();
+      if (entry->path().extension() == ".safetensors") {
+        out[name][file] = inspect_weights(entry->path());
+        out[name][file].erase("tensors");
+      } else if (fs::exists(entry->path() / "manifest.json")) {
+        out[name][file] = inspect_manifest(entry->path());
+        entry.disable_recursion_pending();
+      }
+    }
+  }
+  out["report"] = fs::exists(folder / "report.json");
+  return out;
+}
+
+}  // namespace
+
+Json inspect(const fs::path& path) {
+  if (!fs::exists(path)) throw base::ConfigError(path.string() + ": no such file or folder");
+  if (fs::is_directory(path)) {
+    if (fs::exists(path / "manifest.json")) return inspect_manifest(path);
+    if (fs::exists(path / "job.yaml")) return inspect_run(path);
+  } else if (path.extension() == ".safetensors") {
+    return inspect_weights(path);
+  } else if (path.filename() == "manifest.json") {
+    return inspect_manifest(path.parent_path());
+  }
+  throw base::ConfigError(
+      path.string() + ": is no dataset, label store, checkpoint or run folder, and no .safetensors file of weights");
+}
+
+}  // namespace decant::launch

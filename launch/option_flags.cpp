@@ -1,0 +1,87 @@
+#include "launch/option_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <stdexcept>
+
+#include "launch/job_file.h"
+
+namespace decant::launch {
+
+namespace {
+
+class FlagAdder final : public base::Fields {
+ public:
+  FlagAdder(CLI::App& app, base::Json& given, const std::vector<std::string>& skipped)
+      : app_(app), given_(given), skipped_(skipped) {}
+
+  void integer(std::string_view name, std::int64_t& value, base::Range, std::string_view help) override {
+    add(name, "INTEGER", std::to_string(value), help, &parse_value);
+  }
+  void real(std::string_view name, double& value, base::Range, std::string_view help) override {
+    add(name, "NUMBER", base::Json(value).dump(), help, &parse_value);
+  }
+  void flag(std::string_view name, bool& value, std::string_view help) override {
+    add(name, "true|false", value ? "true" : "false", help, &parse_value);
+  }
+  void text(std::string_view name, std::string& value, std::string_view help,
+            const std::vector<std::string>& choices) override {
+    // Text is not typed: a user named 1e3 stays "1e3".
+    const auto as_it_is = [](const std::string& text) { return base::Json(text); };
+    add(name, choices.empty() ? "TEXT" : base::join(choices, "|"), value, help, as_it_is);
+  }
+  void texts(std::string_view name, std::vector<std::string>&, std::string_view) override { refuse(name); }
+  void reals(std::string_view name, std::vector<double>&, base::Range, std::string_view) override { refuse(name); }
+  void group(std::string_view name, base::Options&, std::string_view) override { refuse(name); }
+  void kind(std::string_view name, base::KindOptions&, const base::KindSet&, std::string_view) override {
+    refuse(name);
+  }
+  void kinds(std::string_view name, std::map<std::string, base::KindOptions>&, const base::KindSet&,
+             std::string_view) override {
+    refuse(name);
+  }
+
+ private:
+  [[nodiscard]] bool skips(const std::string& name) const {
+    return std::find(skipped_.begin(), skipped_.end(), name) != skipped_.end();
+  }
+
+  void refuse(std::string_view name) const {
+    if (!skips(std::string(name))) throw std::logic_error("option '" + std::string(name) + "' has no form as a flag");
+  }
+
+  template <class Parse>
+  void add(std::string_view name, const std::string& type, const std::string& value, std::string_view help,
+           Parse parse) {
+    const std::string key(name);
+    if (skips(key)) return;
+    std::string dashed = "--" + key;
+    std::replace(dashed.begin(), dashed.end(), '_', '-');
+    app_.add_option_function<std::string>(
+            dashed,
+            [&given = given_, key, dashed, parse](const std::string& text) {
+              try {
+                given[key] = parse(text);
+              } catch (const base::ConfigError& error) {
+                throw base::ConfigError(dashed + ": " + error.what());
+              }
+            },
+            std::string(help))
+        ->type_name(type)
+        ->default_str(value);
+  }
+
+  CLI::App& app_;
+  base::Json& given_;
+  const std::vector<std::string>& skipped_;
+};
+
+}  // namespace
+
+void add_option_flags(CLI::App& app, base::Options& options, base::Json& given,
+                      const std::vector<std::string>& skipped) {
+  FlagAdder adder(app, given, skipped);
+  options.describe(adder);
+}
+
+}  // namespace decant::launch

@@ -1,0 +1,22 @@
+#include "launch/run.h"
+
+#include "launch/command_line.h"
+#include "launch/commands.h"
+#include "launch/failure.h"
+
+namespace decant {
+
+int run(int argc, char** argv, trainer::Registries registries) {
+  try {
+    return launch::execute(launch::parse_command_line(argc, argv), registries);
+  } catch (const launch::CommonError& error) {
+    if (error.speaks()) launch::print_failure(error.what());
+    return static_cast<int>(error.code());
+  } catch (...) {
+    const launch::Failure failure = launch::current_failure();
+    launch::print_failure(failure.text);
+    return failure.code;
+  }
+}
+
+}  // namespace decant

@@ -1,0 +1,134 @@
+#include "launch/stage_command.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "launch/environment.h"
+#include "launch/failure.h"
+#include "launch/job_file.h"
+#include "launch/launcher.h"
+#include "launch/plain_text.h"
+#include "launch/run_folder.h"
+#include "launch/session.h"
+#include "launch/signals.h"
+#include "trainer/context.h"
+#include "trainer/fault.h"
+#include "trainer/pipeline.h"
+
+namespace decant::launch {
+
+namespace {
+
+using trainer::Pipeline;
+
+constexpr std::array<std::pair<std::string_view, void (Pipeline::*)()>, 6> kStages{{
+    {"run", &Pipeline::run},
+    {"import", &Pipeline::import},
+    {"train-teacher", &Pipeline::train_teacher},
+    {"label", &Pipeline::label},
+    {"distill", &Pipeline::distill},
+    {"evaluate", &Pipeline::evaluate},
+}};
+
+/// What the ranks have found out together before the run folder is touched.
+struct Setting {
+  c10::Device device{c10::kCPU};
+  int threads = 1;
+};
+
+Setting choose_setting(const trainer::RunOptions& run, Session& session) {
+  Setting out;
+  agree(session.host(), [&] {
+    out.device = choose_device(run.device, session.local_rank(), session.local_size());
+    if (out.device.is_cuda()) static_cast<void>(dist::nccl_identity());  // throws when it is not LibTorch's
+  });
+  const auto everyone = session.host().gather_bytes((out.device.is_cuda() ? "cuda " : "cpu ") + host_name());
+  agree(session.host(), [&] {
+    for (const std::string& other : everyone)
+      if (other.substr(0, other.find(' ')) != everyone.front().substr(0, everyone.front().find(' ')))
+        throw base::ConfigError("some ranks see a CUDA device and some do not (" + everyone.front() + ", " + other +
+                                "): set 'run.device', or start the ranks elsewhere");
+  });
+  const auto cores = session.host().gather_bytes(host_name() + " " + allowed_cores());
+  out.threads = choose_threads(run.threads, cores, session.rank());
+  use_threads(out.threads);
+  return out;
+}
+
+/// Everything a stage works with. Kept outside of what may fail: a failure is told before any of it is torn down, since
+/// that may wait for ranks that will never answer.
+struct Workplace {
+  std::unique_ptr<dist::Communicator> communicator;
+  std::unique_ptr<RunFolder> folder;
+  std::unique_ptr<Signals> signals;
+  std::unique_ptr<trainer::Context> context;
+  std::unique_ptr<Pipeline> pipeline;
+};
+
+void log_start(Workplace& workplace, const CommandLine& line, const Session& session, const Setting& setting) {
+  workplace.folder->log().line("decant " DECANT_VERSION " " + line.command + " " + line.path + ": " +
+                               place_of(session.rank(), session.size()) + ", process " + std::to_string(::getpid()) +
+                               ", " + workplace.communicator->backend() + " on " + setting.device.str() + ", " +
+                               std::to_string(setting.threads) + " threads on cores " + allowed_cores());
+}
+
+void print_plan(trainer::JobOptions& job, const trainer::Registries& registries, Session& session) {
+  agree(session.host(), [&] {
+    if (!session.leads()) return;
+    const std::string text = plain_text(Pipeline::plan(job, registries, session.size()));
+    std::fputs(text.c_str(), stdout);
+  });
+}
+
+}  // namespace
+
+bool is_stage(const std::string& command) {
+  for (const auto& [name, stage] : kStages)
+    if (name == command) return true;
+  return false;
+}
+
+int run_stage(const CommandLine& line, const trainer::Registries& registries) {
+  Session session(detect_launcher(process_environment()));
+  trainer::JobOptions job(registries);
+  trainer::FaultPlan faults;
+  agree(session.host(), [&] {
+    JobFile file = JobFile::load(line.path);
+    for (const std::string& assignment : line.sets) file.set(assignment);
+    file.read_into(job, [&] { job.check(); });
+    faults = trainer::FaultPlan(line.fault, session.rank());
+  });
+  if (line.dry_run) {
+    print_plan(job, registries, session);
+    return 0;
+  }
+  const Setting setting = choose_setting(job.run, session);
+  Workplace workplace;
+  workplace.folder = std::make_unique<RunFolder>(job, session.host());
+  try {
+    workplace.communicator = session.make_communicator(setting.device, std::chrono::seconds(job.run.timeout_seconds));
+    log_start(workplace, line, session, setting);
+    workplace.signals = std::make_unique<Signals>(session.leads());
+    workplace.context = std::make_unique<trainer::Context>(
+        trainer::Context{*workplace.communicator, workplace.folder->metrics(), workplace.folder->progress(),
+                         workplace.folder->log(), faults, workplace.signals->stop_requested(), setting.threads});
+    workplace.pipeline = std::make_unique<Pipeline>(job, registries, *workplace.context);
+    for (const auto& [name, stage] : kStages)
+      if (name == line.command) (*workplace.pipeline.*stage)();
+    workplace.folder->log().line("done");
+    return 0;
+  } catch (...) {
+    const Failure failure = current_failure();
+    // From here on SIGTERM ends this rank, as it should when another one has spoken.
+    if (failure.code != static_cast<int>(base::ExitCode::kStopped)) workplace.signals.reset();
+    workplace.folder->progress().leave();
+    workplace.folder->log().line("ended with code " + std::to_string(failure.code) + ": " + failure.text);
+    return session.leave(failure);
+  }
+}
+
+}  // namespace decant::launch
