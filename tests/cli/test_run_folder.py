@@ -1,0 +1,44 @@
+"""The run folder: one writer, a dry run that writes nothing, job.yaml, logs and targets."""
+import json
+import os
+import signal
+import time
+
+from _support import Failed, expect, main, tiny_job
+
+
+def test(decant):
+    job = tiny_job(decant)
+    plan = decant.ok("run", job, "--dry-run")
+    expect("teacher" in plan and "run" in plan, f"no plan:\n{plan}")
+    expect(not decant.path("run").exists(), "a dry run made the run folder")
+
+    # A first job that stands still while it holds the folder: stopped by a planted fault, so no race decides the test.
+    first = decant.start("run", job, "--fault", "step@1:0:stop", "--set", "monitoring.enabled=true")
+    try:
+        deadline = time.monotonic() + 120
+        targets = decant.path("run/metrics/targets.json")
+        while not targets.exists():
+            if first.poll() is not None:
+                raise Failed(f"the first job ended: {first.communicate()[1]}")
+            expect(time.monotonic() < deadline, "the first job did not start within 120 s")
+            time.sleep(0.1)
+        decant.fails(2, "run", job, says=["in use by process"])
+        decant.fails(2, "evaluate", job, says=["in use by process"])
+        served = json.loads(targets.read_text())
+        expect(served[0]["labels"] == {"job": "decant", "run": "run"}, f"targets.json: {served}")
+        expect(served[0]["targets"][0].startswith("127.0.0.1:"), f"targets.json: {served}")
+    finally:
+        os.kill(first.pid, signal.SIGKILL)
+        first.communicate()
+
+    decant.ok("import", job)  # the lock of a killed process is no lock
+    resolved = decant.path("run/job.yaml").read_text()
+    decant.write("again.yaml", resolved)
+    expect(decant.ok("config", "again.yaml") == decant.ok("config", job), "run/job.yaml is another job")
+    log = decant.path("run/log/rank-0.log").read_text()
+    expect("decant " in log and log.rstrip().endswith("done"), f"log:\n{log}")
+    expect(json.loads(decant.path("run/metrics/targets.json").read_text()) == [], "nothing is served, yet targets remain")
+
+
+main(test)

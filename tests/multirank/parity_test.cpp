@@ -1,0 +1,387 @@
+// N ranks equal one rank: training, labels and evaluation at the world's size against the same done by one process.
+#include <ATen/ops/zeros_like.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>  // NOLINT: mkdtemp
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <map>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "data/import.h"
+#include "data/synthesize.h"
+#include "models/sasrec.h"
+#include "tests/multirank/world.h"
+#include "trainer/baselines.h"
+#include "trainer/errors.h"
+#include "trainer/labeller.h"
+#include "trainer/next_item.h"
+#include "trainer/train.h"
+
+namespace decant::multirank {
+namespace {
+
+namespace fs = std::filesystem;
+using dist::Communicator;
+
+// Largest absolute difference of a parameter after five steps of AdamW at a learning rate of 0.01 (measured: 1.2e-5 with
+// four ranks). Keys' biases have a gradient of 0 but for rounding, which AdamW magnifies (measured: 7e-5).
+constexpr double kTolerance = 5e-5, kKeyBiasTolerance = 1e-3;
+constexpr double kLossTolerance = 1e-6;  // relative (measured: 1e-7)
+
+constexpr std::int64_t kLength = 20, kLabelled = 12;
+
+/// What one process runs with.
+struct Place {
+  Place(Communicator& communicator, const fs::path& folder, int threads = 1, const std::string& fault = "")
+      : metrics("parity", communicator.rank()),
+        progress(stderr, false),
+        log(folder / "log", communicator.rank()),
+        faults(fault, communicator.rank()),
+        context{communicator, metrics, progress, log, faults, stop, threads} {}
+  monitoring::Metrics metrics;
+  monitoring::Progress progress;
+  monitoring::RankLog log;
+  trainer::FaultPlan faults;
+  std::atomic<bool> stop{false};
+  trainer::Context context;
+};
+
+/// The mistake that these tests are there to find: each rank divides by its own weight, and the means are averaged.
+class MeanOfRanks : public trainer::Loss {
+ public:
+  explicit MeanOfRanks(std::shared_ptr<trainer::Loss> inner) : inner_(std::move(inner)) {}
+  trainer::LossNeeds needs() const override { return inner_->needs(); }
+  torch::Tensor sum(const trainer::LossInputs& in) override { return inner_->sum(in) / in.target_weights.sum(); }
+  double weight(const data::LabelledBatch&) const override { return 1; }
+
+ private:
+  std::shared_ptr<trainer::Loss> inner_;
+};
+
+struct Job {
+  data::BatchOptions batch;
+  trainer::TrainOptions train;
+  bool labels = true, mean_of_ranks = false;
+};
+
+/// Five steps, clipped, the fifth in the second epoch; a step is two cuts, but one at the epoch's end.
+Job make_job() {
+  Job job;
+  job.batch.sequences = 300;
+  job.batch.accumulate = 2;
+  job.batch.rank_tokens = 500;
+  job.train.max_steps = 5;
+  job.train.patience = 0;
+  job.train.clip_norm = 0.05;
+  return job;
+}
+
+struct Outcome {
+  models::NamedTensors parameters;
+  base::Json curve;
+  std::string stopped_by;
+  double norm = 0;  // of the last step's gradient, before it was clipped
+};
+
+struct Gap {
+  double parameters = 0, key_biases = 0, losses = 0;
+};
+
+double largest(const torch::Tensor& a, const torch::Tensor& b) { return (a - b).abs().max().item<double>(); }
+
+Gap gap_of(const Outcome& a, const Outcome& b) {
+  Gap gap;
+  for (std::size_t i = 0; i < a.parameters.size(); ++i) {
+    const auto& [name, here] = a.parameters[i];
+    const auto& there = b.parameters[i].second;
+    const auto widest = [&](std::int64_t part) { return largest(here.chunk(3)[part], there.chunk(3)[part]); };
+    if (name.ends_with("qkv.bias")) {
+      gap.key_biases = std::max(gap.key_biases, widest(1));
+      gap.parameters = std::max({gap.parameters, widest(0), widest(2)});
+    } else {
+      gap.parameters = std::max(gap.parameters, largest(here, there));
+    }
+  }
+  EXPECT_EQ(a.curve.size(), b.curve.size());
+  for (std::size_t i = 0; i < std::min(a.curve.size(), b.curve.size()); ++i)
+    for (const auto& [name, value] : a.curve[i].at("loss").items()) {
+      const double mean = value, wanted = b.curve[i].at("loss").at(name);
+      gap.losses = std::max(gap.losses, std::abs(mean - wanted) / std::abs(wanted));
+    }
+  return gap;
+}
+
+double metric(const monitoring::Metrics& metrics, const std::string& name) {
+  const std::string text = metrics.text();
+  const auto line = text.find("\n" + name + "{");
+  return line == std::string::npos ? NAN : std::stod(text.substr(text.find("} ", line) + 2));
+}
+
+/// Hash of every file of a label store but the record of its stage.
+std::map<std::string, std::string> hashes_of(const fs::path& folder) {
+  std::map<std::string, std::string> hashes;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_regular_file())
+      hashes[entry.path().filename().string()] = base::hash_hex(base::read_file(entry.path()));
+  return hashes;
+}
+
+class Parity : public testing::Test {
+ protected:
+  /// Rank 0 makes a dataset that all ranks read: 2200 ragged rows in three label parts.
+  static void SetUpTestSuite() {
+    std::string name = (std::filesystem::temp_directory_path() / "decant-parity-XXXXXX").string();
+    if (world().rank() == 0) {
+      ASSERT_NE(::mkdtemp(name.data()), nullptr);
+      data::SynthesizeOptions log;
+      log.users = 2200, log.items = 300, log.mean_length = 10;
+      data::synthesize(log, fs::path(name) / "log.txt");
+      data::ImportOptions import;
+      import.files = {name + "/log.txt"};
+      static_cast<void>(data::import_dataset(import, fs::path(name) / "dataset"));
+    }
+    folder_ = world().broadcast_bytes(name, 0);
+    dataset_ = std::make_unique<data::Dataset>(folder_ / "dataset");
+    Place place(world(), folder_);
+    label(world(), "labels", 1);
+    labels_ = std::make_unique<data::LabelStore>(folder_ / "labels", *dataset_, kLength);
+  }
+  static void TearDownTestSuite() {
+    labels_.reset();
+    dataset_.reset();
+    world().barrier();
+    if (world().rank() == 0) fs::remove_all(folder_);
+  }
+
+  static std::shared_ptr<models::SasRec> make_model(std::int64_t dim, std::uint64_t seed) {
+    models::SasRecOptions options;
+    options.dim = dim;
+    options.max_length = kLength;
+    return std::make_shared<models::SasRec>(options, models::ModelContext{dataset_->info().items, seed});
+  }
+
+  /// Never trained, but with scores as far apart as a trained one's.
+  static std::shared_ptr<models::SasRec> make_teacher() {
+    auto teacher = make_model(32, 7);
+    const torch::NoGradGuard no_grad;
+    teacher->named_parameters()["item.weight"].mul_(20);
+    return teacher;
+  }
+
+  static trainer::LabelResult label(Communicator& communicator, const std::string& name, int threads,
+                                    bool stop = false) {
+    const auto& info = dataset_->info();
+    data::LabelSpec spec;
+    spec.key = "parity";
+    spec.teacher_hash = "random";
+    spec.catalogue_hash = info.catalogue_hash;
+    spec.content_hash = info.content_hash;
+    spec.max_length = kLength;
+    spec.k = kLabelled;
+    spec.items = info.items;
+    spec.rows = info.rows;
+    spec.temperatures = {1, 2};
+    Place place(communicator, folder_, threads);
+    place.stop = stop;
+    return trainer::label_dataset(*make_teacher(), *dataset_, spec, folder_ / name, place.context);
+  }
+
+  static std::vector<trainer::NamedLoss> make_losses(const Job& job) {
+    const auto registries = trainer::default_registries();
+    std::vector<trainer::NamedLoss> losses;
+    for (const auto& [name, factor] : {std::pair("ce", 1.0), {"kl_tail", 0.7}, {"mse", 0.05}}) {
+      auto loss = registries.losses.make({name, registries.losses.options_of(name)});
+      if (loss->needs().labels && !job.labels) continue;
+      if (job.mean_of_ranks) loss = std::make_shared<MeanOfRanks>(loss);
+      losses.push_back({name, factor, std::move(loss)});
+    }
+    return losses;
+  }
+
+  /// Dropout 0.2 everywhere, attention's probabilities among it.
+  static Outcome train(Communicator& communicator, const std::string& name, const Job& job,
+                       const std::string& fault = "", bool stop = false) {
+    Place place(communicator, folder_ / name, 1, fault);
+    place.stop = stop;
+    const auto model = make_model(16, 11);
+    trainer::NextItem task(model, make_losses(job), *dataset_, job.train.softmax, place.context);
+    const auto registries = trainer::default_registries();
+    base::KindOptions kind{"adamw", registries.optimizers.options_of("adamw")};
+    base::read_options({{"lr", 1e-2}, {"weight_decay", 0.01}}, *kind.options);
+    const auto optimizer = registries.optimizers.make(kind, task.parameters());
+    const auto* labels = job.labels ? labels_.get() : nullptr;
+    const trainer::TrainSetup setup{"student", folder_ / name, "parity",  3,        kLength,
+                                    *dataset_, labels,         job.batch, job.train};
+    Outcome out;
+    const auto result = trainer::train(task, *optimizer, setup, place.context, {});
+    out.curve = result.curve;
+    out.stopped_by = result.stopped_by;
+    for (const auto& [key, tensor] : task.parameters()) out.parameters.emplace_back(key, tensor.detach().clone());
+    out.norm = metric(place.metrics, "decant_gradient_norm");
+    return out;
+  }
+
+  /// The same in one process, on rank 0; every rank gets what it came to.
+  static Outcome train_alone(const std::string& name, const Job& job) {
+    Outcome out;
+    if (world().rank() == 0) out = train(*dist::make_single_communicator(torch::kCPU), name, job);
+    const auto model = make_model(16, 11);
+    if (world().rank() != 0)
+      for (const auto& item : model->named_parameters())
+        out.parameters.emplace_back(item.key(), at::zeros_like(item.value()));
+    for (auto& [key, tensor] : out.parameters) world().broadcast(tensor, 0)->wait();
+    out.curve = base::Json::parse(world().broadcast_bytes(out.curve.dump(), 0));
+    return out;
+  }
+
+  static bool is_the_same_everywhere(const std::string& bytes) {
+    const auto all = world().gather_bytes(bytes);
+    return std::all_of(all.begin(), all.end(), [&](const auto& other) { return other == all.front(); });
+  }
+
+  static void tell(const std::string& what, const Gap& gap) {
+    if (world().rank() == 0)
+      std::printf("  %s, %d ranks: parameters %.2g, keys' biases %.2g, losses %.2g\n", what.c_str(), world().size(),
+                  gap.parameters, gap.key_biases, gap.losses);
+  }
+
+  static void expect_parity(const std::string& name, const Job& job) {
+    const Outcome here = train(world(), name, job), alone = train_alone(name + "-alone", job);
+    const Gap gap = gap_of(here, alone);
+    tell(name, gap);
+    EXPECT_LE(gap.parameters, kTolerance) << name;
+    EXPECT_LE(gap.key_biases, kKeyBiasTolerance) << name;
+    EXPECT_LE(gap.losses, kLossTolerance) << name;
+    EXPECT_GT(here.norm, job.train.clip_norm) << "nothing was clipped";
+    EXPECT_TRUE(is_the_same_everywhere(models::hash_tensors(here.parameters))) << name;
+    const Outcome fresh = train(world(), name + "-again", job);
+    EXPECT_EQ(models::hash_tensors(fresh.parameters), models::hash_tensors(here.parameters)) << "not reproducible";
+  }
+
+  static fs::path folder_;
+  static std::unique_ptr<data::Dataset> dataset_;
+  static std::unique_ptr<data::LabelStore> labels_;
+};
+fs::path Parity::folder_;
+std::unique_ptr<data::Dataset> Parity::dataset_;
+std::unique_ptr<data::LabelStore> Parity::labels_;
+
+TEST_F(Parity, Training) { expect_parity("accumulated", make_job()); }
+
+TEST_F(Parity, FewerRowsThanRanks) {
+  Job job = make_job();
+  job.batch.sequences = 2;  // three and four ranks: some have nothing to do
+  job.batch.accumulate = 1;
+  expect_parity("few-rows", job);
+}
+
+TEST_F(Parity, CutsByTokensAndSampledSoftmax) {
+  Job job = make_job();
+  job.batch.tokens = 700;
+  job.labels = false;
+  job.train.softmax.kind = "sampled";
+  job.train.softmax.negatives = 40;
+  expect_parity("sampled", job);
+}
+
+TEST_F(Parity, AMeanOfRanksIsFound) {
+  Job job = make_job();
+  job.batch = {};
+  job.batch.sequences = 7;  // few rows of many lengths: shares differ in weight
+  expect_parity("right", job);
+  const Outcome right = train_alone("right-alone", job);  // finished: read from its checkpoint
+  job.mean_of_ranks = true;
+  const Outcome wrong = train(world(), "wrong", job);
+  const Gap gap = gap_of(wrong, right);
+  tell("means of ranks", gap);
+  if (world().size() == 1) {
+    EXPECT_LE(gap.parameters, kTolerance) << "one rank's mean is the mean";
+  } else {
+    EXPECT_GT(gap.parameters, 10 * kTolerance);
+    EXPECT_GT(gap.losses, 10 * kLossTolerance);
+  }
+}
+
+TEST_F(Parity, ContinuesFromACheckpointAtAnyNumberOfRanks) {
+  Job job = make_job();
+  job.train.checkpoint_steps = 2;
+  const Outcome whole = train(world(), "whole", job), read_again = train(world(), "whole", job);
+  EXPECT_EQ(models::hash_tensors(read_again.parameters), models::hash_tensors(whole.parameters));
+  EXPECT_EQ(read_again.curve.dump(), whole.curve.dump());
+  EXPECT_EQ(read_again.stopped_by, "max_steps");
+  const std::string fault = "step@3:" + std::to_string(world().rank()) + ":throw";
+  EXPECT_THROW(static_cast<void>(train(world(), "cut", job, fault)), std::runtime_error);
+  world().barrier();
+  if (world().rank() == 0) fs::copy(folder_ / "cut", folder_ / "cut-alone", fs::copy_options::recursive);
+  world().barrier();
+  const Outcome here = train(world(), "cut", job), alone = train_alone("cut-alone", job);
+  EXPECT_EQ(models::hash_tensors(here.parameters), models::hash_tensors(whole.parameters)) << "same ranks, same bits";
+  EXPECT_EQ(here.curve.dump(), whole.curve.dump());
+  const Gap gap = gap_of(alone, whole);
+  tell("continued by one", gap);
+  EXPECT_LE(gap.parameters, kTolerance);
+  EXPECT_LE(gap.losses, kLossTolerance);
+}
+
+TEST_F(Parity, AStopOfOneRankIsEverybodys) {
+  Job job = make_job();
+  const Outcome whole = train(world(), "unstopped", job);
+  const bool last = world().rank() + 1 == world().size(), first = world().rank() == 0;
+  EXPECT_THROW(static_cast<void>(train(world(), "stopped", job, "", last)), trainer::Stopped);
+  EXPECT_EQ(models::hash_tensors(train(world(), "stopped", job).parameters), models::hash_tensors(whole.parameters));
+  EXPECT_THROW(static_cast<void>(label(world(), "labels-stopped", 1, first)), trainer::Stopped);
+  static_cast<void>(label(world(), "labels-stopped", 1));
+  EXPECT_EQ(hashes_of(folder_ / "labels-stopped"), hashes_of(folder_ / "labels"));
+}
+
+TEST_F(Parity, LabelsAreTheSameBytes) {
+  const auto here = hashes_of(folder_ / "labels");
+  EXPECT_EQ(here.size(), 4U);  // a manifest and three parts
+  if (world().rank() == 0)
+    for (const int threads : {1, 2}) {
+      const std::string name = "labels-alone-" + std::to_string(threads);
+      label(*dist::make_single_communicator(torch::kCPU), name, threads);
+      EXPECT_EQ(hashes_of(folder_ / name), here) << threads << " threads";
+    }
+  world().barrier();
+  if (world().rank() == 0) {
+    fs::copy(folder_ / "labels", folder_ / "labels-cut");
+    fs::remove(folder_ / "labels-cut" / "manifest.json");
+    fs::remove(folder_ / "labels-cut" / "part-00001.h5");
+  }
+  world().barrier();
+  const auto result = label(world(), "labels-cut", 1);
+  EXPECT_GT(result.labelled_now, 0);
+  EXPECT_LT(result.labelled_now, result.positions);
+  EXPECT_EQ(hashes_of(folder_ / "labels-cut"), here) << "continued";
+}
+
+TEST_F(Parity, EvaluationIsTheSame) {
+  const auto teacher = make_teacher(), student = make_model(16, 11);
+  const auto evaluate = [&](Communicator& communicator, int threads) {
+    Place place(communicator, folder_, threads);
+    std::vector<std::vector<std::int64_t>> counts;
+    const auto keep = [&](trainer::Evaluation found) {
+      counts.insert(counts.end(), {found.all.counts(), found.unseen.counts(), {found.cold_targets}});
+    };
+    for (const auto split : {data::Split::kValid, data::Split::kTest}) {
+      keep(trainer::evaluate_model(*teacher, *dataset_, split, true, place.context));
+      keep(trainer::evaluate_model(*student, *dataset_, split, true, place.context));
+      for (const auto kind : {trainer::Baseline::kPopularity, trainer::Baseline::kTransitions})
+        keep(trainer::BaselineRanker(*dataset_, kind).evaluate(split, place.context));
+    }
+    const auto fidelity = trainer::measure_fidelity(*teacher, *student, *dataset_, kLabelled, place.context);
+    return std::pair(counts, std::pair(fidelity.kl, fidelity.overlap_at_10));
+  };
+  const auto here = evaluate(world(), 1);
+  EXPECT_GT(here.first[0].back(), 1000) << "targets were ranked";
+  EXPECT_EQ(evaluate(world(), 2), here) << "two threads";
+  EXPECT_EQ(evaluate(*dist::make_single_communicator(torch::kCPU), 1), here) << "one rank";
+}
+
+}  // namespace
+}  // namespace decant::multirank
