@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/errors.h"
@@ -37,6 +38,48 @@ struct Options {
 struct KindOptions {
   std::string type;
   std::unique_ptr<Options> options;
+};
+
+/// Named groups of one kind, kept in the order of the job file.
+class NamedGroups {
+ public:
+  virtual ~NamedGroups() = default;
+  virtual void clear() = 0;
+  /// Appends a group with its defaults.
+  virtual Options& add(const std::string& name) = 0;
+  [[nodiscard]] virtual std::vector<std::pair<std::string, Options*>> entries() = 0;
+  /// A group with its defaults that belongs to no map, to describe what an entry can say.
+  [[nodiscard]] virtual std::unique_ptr<Options> make() const = 0;
+};
+
+/// `make`: for groups whose constructor takes arguments.
+template <class Group>
+class GroupMap : public NamedGroups {
+ public:
+  using Make = std::function<std::unique_ptr<Group>()>;
+  explicit GroupMap(Make make = [] { return std::make_unique<Group>(); }) : make_(std::move(make)) {}
+  void clear() override { groups_.clear(); }
+  Group& add(const std::string& name) override { return *groups_.emplace_back(name, make_()).second; }
+  [[nodiscard]] std::vector<std::pair<std::string, Options*>> entries() override {
+    std::vector<std::pair<std::string, Options*>> out;
+    for (auto& [name, group] : groups_) out.emplace_back(name, group.get());
+    return out;
+  }
+  [[nodiscard]] std::unique_ptr<Options> make() const override { return make_(); }
+  [[nodiscard]] bool empty() const { return groups_.empty(); }
+  [[nodiscard]] std::size_t size() const { return groups_.size(); }
+  /// Nothing when there is no group of that name.
+  [[nodiscard]] const Group* find(std::string_view name) const {
+    for (const auto& [known, group] : groups_)
+      if (known == name) return group.get();
+    return nullptr;
+  }
+  [[nodiscard]] auto begin() const { return groups_.begin(); }
+  [[nodiscard]] auto end() const { return groups_.end(); }
+
+ private:
+  Make make_;
+  std::vector<std::pair<std::string, std::unique_ptr<Group>>> groups_;
 };
 
 /// What a registry offers to options: the kinds by name, and fresh options for each.
@@ -69,6 +112,9 @@ class Fields {
   /// job file replaces the default map as a whole.
   virtual void kinds(std::string_view name, std::map<std::string, KindOptions>& value, const KindSet& kinds,
                      std::string_view help) = 0;
+  /// `name: {hints: {...}, logits: {...}}`: named groups in the order in which they are written. A map in the job file
+  /// replaces the default map as a whole.
+  virtual void groups(std::string_view name, NamedGroups& value, std::string_view help) = 0;
 };
 
 /// Fills `options` from `tree`; keys that are absent keep their defaults. Throws ConfigError with the full key

@@ -94,6 +94,14 @@ class Documenter final : public Fields {
     describe_kinds(child_key(prefix_, name) + ".<name>", kinds);
   }
 
+  void groups(std::string_view name, NamedGroups& value, std::string_view help) override {
+    Json entries = Json::object();
+    for (const auto& [entry, group] : value.entries()) entries[entry] = write_options(*group);
+    row(name, "map of named groups, in order", code(entries.dump()), "", help);
+    const std::string key = child_key(prefix_, name) + ".<name>";
+    sections_ += "\n## " + code(key) + "\n\n" + Documenter(key, described_).document(*value.make());
+  }
+
  private:
   void row(std::string_view name, const std::string& type, const std::string& value, const std::string& allowed,
            std::string_view help) {

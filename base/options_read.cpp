@@ -159,6 +159,19 @@ class Reader final : public Fields {
     value = std::move(out);
   }
 
+  void groups(std::string_view name, NamedGroups& value, std::string_view) override {
+    const Json* found = find(name);
+    if (found == nullptr) {
+      // As in group(): kinds inside them get their options made.
+      const Json nothing;
+      for (const auto& [entry, group] : value.entries()) Reader(nothing, child_key(key(name), entry)).read(*group);
+      return;
+    }
+    if (!found->is_object() && !found->is_null()) wrong_type(key(name), "a map of named groups", *found);
+    value.clear();
+    for (const auto& [entry, tree] : found->items()) Reader(tree, child_key(key(name), entry)).read(value.add(entry));
+  }
+
  private:
   static void read_kind(const Json& tree, const std::string& key, KindOptions& value, const KindSet& kinds) {
     if (tree.is_string()) return read_kind(Json{{"type", tree}}, key, value, kinds);

@@ -30,6 +30,12 @@ class Writer final : public Fields {
     set(name, std::move(entries));
   }
 
+  void groups(std::string_view name, NamedGroups& value, std::string_view) override {
+    Json entries = Json::object();
+    for (const auto& [entry, group] : value.entries()) entries[entry] = write_options(*group);
+    set(name, std::move(entries));
+  }
+
  private:
   void set(std::string_view name, Json value) { tree_[std::string(name)] = std::move(value); }
 

@@ -102,6 +102,17 @@ class YamlWriter final : public base::Fields {
     }
   }
 
+  void groups(std::string_view name, base::NamedGroups& value, std::string_view help) override {
+    const auto groups = value.entries();
+    entry(name, groups.empty() ? "{}" : "", help, "");
+    YamlWriter entries(out_, comments_, depth() + 1);
+    for (const auto& [key, group] : groups) {
+      entries.entry(key, "", "", "");
+      YamlWriter inner(out_, comments_, depth() + 2);
+      group->describe(inner);
+    }
+  }
+
  private:
   [[nodiscard]] std::size_t depth() const { return indent_.size() / 2; }
 

@@ -40,6 +40,7 @@ class FlagAdder final : public base::Fields {
              std::string_view) override {
     refuse(name);
   }
+  void groups(std::string_view name, base::NamedGroups&, std::string_view) override { refuse(name); }
 
  private:
   [[nodiscard]] bool skips(const std::string& name) const {

@@ -245,6 +245,83 @@ TEST(WriteOptions, IsReadBackTheSame) {
   EXPECT_EQ(write_options(again).dump(), written.dump());
 }
 
+/// A group with a constructor, a kind inside, and groups inside groups.
+struct Step : Options {
+  explicit Step(std::int64_t first) : length(first) {}
+  std::int64_t length;
+  KindOptions loss{"ce", nullptr};
+  GroupMap<Batch> batches;
+  void describe(Fields& fields) override {
+    fields.integer("length", length, {1, 100}, "how long");
+    fields.kind("loss", loss, losses(), "what");
+    fields.groups("batches", batches, "of the step");
+  }
+};
+
+struct Plan : Options {
+  GroupMap<Step> steps{[] { return std::make_unique<Step>(5); }};
+  void describe(Fields& fields) override { fields.groups("steps", steps, "one after another"); }
+};
+
+std::string plan_error(const char* text) {
+  Plan plan;
+  try {
+    read_options(json(text), plan);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(NamedGroups, KeepTheOrderInWhichTheyAreWritten) {
+  Plan plan;
+  read_options(json(R"({"steps": {"warm": {"length": 2}, "main": null, "again": {"loss": "kl_tail"}}})"), plan);
+  std::vector<std::string> names;
+  for (const auto& [name, step] : plan.steps) names.push_back(name);
+  EXPECT_EQ(names, (std::vector<std::string>{"warm", "main", "again"}));
+  EXPECT_EQ(plan.steps.find("warm")->length, 2);
+  EXPECT_EQ(plan.steps.find("main")->length, 5);
+  EXPECT_NE(plan.steps.find("main")->loss.options, nullptr) << "kinds inside get their options";
+  EXPECT_EQ(plan.steps.find("again")->loss.type, "kl_tail");
+  EXPECT_EQ(plan.steps.find("nobody"), nullptr);
+  const Json written = write_options(plan);
+  EXPECT_EQ(written.at("steps").begin().key(), "warm");
+  Plan again;
+  read_options(written, again);
+  EXPECT_EQ(write_options(again).dump(), written.dump());
+}
+
+TEST(NamedGroups, AMapReplacesTheDefaultAndAbsenceKeepsIt) {
+  Plan plan;
+  plan.steps.add("given").length = 7;
+  read_options(Json::object(), plan);
+  ASSERT_EQ(plan.steps.size(), 1u);
+  EXPECT_EQ(plan.steps.find("given")->length, 7);
+  EXPECT_NE(plan.steps.find("given")->loss.options, nullptr);
+  read_options(json(R"({"steps": {"other": {}}})"), plan);
+  EXPECT_EQ(plan.steps.find("given"), nullptr);
+  EXPECT_EQ(plan.steps.size(), 1u);
+  read_options(json(R"({"steps": {}})"), plan);
+  EXPECT_TRUE(plan.steps.empty());
+}
+
+TEST(NamedGroups, ErrorsNameTheFullKey) {
+  EXPECT_EQ(plan_error(R"({"steps": [1]})"), "steps: expected a map of named groups, found a list");
+  EXPECT_EQ(plan_error(R"({"steps": {"a": 3}})"), "steps.a: expected a map of options, found 3");
+  EXPECT_EQ(plan_error(R"({"steps": {"a": {"lenght": 3}}})"), "unknown key 'steps.a.lenght'; did you mean 'length'?");
+  EXPECT_EQ(plan_error(R"({"steps": {"a": {"batches": {"b": {"sequences": 0}}}}})"),
+            "steps.a.batches.b.sequences: 0 is out of range (1 to 1000)");
+}
+
+TEST(NamedGroups, AreDocumentedOnceWithTheirDefaults) {
+  Plan plan;
+  const std::string text = document_options(plan);
+  for (const char* part : {"| `steps` | map of named groups, in order | `{}` |  | one after another |",
+                           "## `steps.<name>`\n", "| `steps.<name>.length` | integer | `5` | 1 to 100 | how long |",
+                           "## `steps.<name>.batches.<name>`", "## `steps.<name>.loss` of type `ce`"})
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\nnot in\n" << text;
+}
+
 TEST(DocumentOptions, ListsEveryFieldGroupAndKind) {
   Job job;
   const std::string text = document_options(job);

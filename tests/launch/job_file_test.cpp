@@ -225,6 +225,24 @@ TEST(JobText, CommentsSayWhatAnOptionIs) {
             "version: 1\ncount: 3\nname: \"\"\ninner:\n  rate: 0.1\n  list: [1.0, 2.0]\n");
 }
 
+struct Steps : base::Options {
+  std::int64_t version = 1;
+  base::GroupMap<Inner> steps;
+  void describe(base::Fields& fields) override {
+    fields.integer("version", version, {1, 1}, "of the format");
+    fields.groups("steps", steps, "in order");
+  }
+};
+
+TEST(JobText, NamedGroupsKeepTheirOrder) {
+  Steps steps;
+  EXPECT_EQ(job_text(steps, Comments::kNone), "version: 1\nsteps: {}\n");
+  const std::string text =
+      "version: 1\nsteps:\n  warm:\n    rate: 0.5\n    list: [1.0, 2.0]\n  b:\n    rate: 0.1\n    list: [3.0]\n";
+  JobFile::parse(text, "job.yaml").read_into(steps);
+  EXPECT_EQ(job_text(steps, Comments::kNone), text);
+}
+
 TEST(JobText, TheDefaultJobReadsBackAsItself) {
   const trainer::Registries registries = trainer::default_registries();
   trainer::JobOptions job(registries), again(registries);
