@@ -23,6 +23,11 @@ struct WalkResult {
   torch::Tensor logits;  // [rows, m] float32 raw logits of `ids`; 0 and without gradient at -1
 };
 
+/// Of each row's logits over the whole catalogue, differentiable.
+struct Moments {
+  torch::Tensor mean, variance;  // [rows] float32; the variance is the population's
+};
+
 /// The k best items of each row and what remains of its distribution (no gradient).
 struct TopKRequest {
   std::int64_t k = 0;
@@ -51,6 +56,10 @@ class Catalogue {
   [[nodiscard]] virtual std::int64_t items() const = 0;
   /// hidden [rows, dim] float32. Differentiable in hidden and in the table.
   [[nodiscard]] virtual WalkResult walk(const torch::Tensor& hidden, const WalkRequest& request) = 0;
+  /// From the mean and the covariance of the item vectors: no pass over rows x items.
+  [[nodiscard]] virtual Moments moments(const torch::Tensor& hidden) = 0;
+  /// Logits [rows, n] of the same few items ids [n] int64 for every row, differentiable.
+  [[nodiscard]] virtual torch::Tensor logits_of(const torch::Tensor& hidden, const torch::Tensor& ids) = 0;
 };
 
 /// A catalogue that can be searched whole. A score that is not finite is reported by `check_finite`-style NaN ranks of

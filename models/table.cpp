@@ -25,6 +25,17 @@ std::int64_t LocalTable::items() const { return weight.size(0); }
 std::int64_t LocalTable::dim() const { return weight.size(1); }
 torch::Tensor LocalTable::lookup(const torch::Tensor& ids) { return at::embedding(weight, ids); }
 
+torch::Tensor Table::logits_of(const torch::Tensor& hidden, const torch::Tensor& ids) {
+  return hidden.mm(lookup(ids).t());
+}
+
+Moments LocalTable::moments(const torch::Tensor& hidden) {
+  const auto mean = weight.mean(0);
+  const auto centred = weight - mean;
+  const auto covariance = centred.t().mm(centred) / weight.size(0);
+  return {hidden.mv(mean), (hidden.mm(covariance) * hidden).sum(1).clamp_min(0)};
+}
+
 WalkResult LocalTable::walk(const torch::Tensor& hidden, const WalkRequest& request) {
   return walk_catalogue(hidden, weight, request);
 }

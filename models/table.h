@@ -15,6 +15,7 @@ class Table : public torch::nn::Module, public SearchableCatalogue {
   [[nodiscard]] virtual std::int64_t dim() const = 0;
   /// ids [n] int64 -> [n, dim], differentiable.
   [[nodiscard]] virtual torch::Tensor lookup(const torch::Tensor& ids) = 0;
+  [[nodiscard]] torch::Tensor logits_of(const torch::Tensor& hidden, const torch::Tensor& ids) override;
 };
 
 /// Every row on this rank; parameter "weight" [items, dim], init N(0, 0.02) drawn from (seed, "item table").
@@ -25,6 +26,7 @@ class LocalTable : public Table {
   [[nodiscard]] std::int64_t dim() const override;
   [[nodiscard]] torch::Tensor lookup(const torch::Tensor& ids) override;
   [[nodiscard]] WalkResult walk(const torch::Tensor& hidden, const WalkRequest& request) override;
+  [[nodiscard]] Moments moments(const torch::Tensor& hidden) override;
   [[nodiscard]] TopKResult topk(const torch::Tensor& hidden, const TopKRequest& request) override;
   [[nodiscard]] RankResult rank_of(const torch::Tensor& hidden, const torch::Tensor& targets,
                                    const std::vector<std::int64_t>& seen_offsets,
@@ -35,12 +37,16 @@ class LocalTable : public Table {
 /// A table seen through `negatives` uniformly drawn items (without replacement), one set a step for all rows and ranks,
 /// keyed by `key`. The log-sum-exp runs over drawn items that the row does not exclude; with `log_q` it is corrected by
 /// log((items - excluded) / drawn), an estimate of the full one; without, it is the plain sampled softmax of Klenitskiy,
-/// Vasilev 2023 (gSASRec, SASRec-CE). Logits of `ids` are exact.
+/// Vasilev 2023 (gSASRec, SASRec-CE). Logits of `ids` and moments are the table's, exact.
 class UniformSample : public Catalogue {
  public:
   UniformSample(Table& table, std::int64_t negatives, bool log_q, std::uint64_t key);
   [[nodiscard]] std::int64_t items() const override;
   [[nodiscard]] WalkResult walk(const torch::Tensor& hidden, const WalkRequest& request) override;
+  [[nodiscard]] Moments moments(const torch::Tensor& hidden) override { return table_.moments(hidden); }
+  [[nodiscard]] torch::Tensor logits_of(const torch::Tensor& hidden, const torch::Tensor& ids) override {
+    return table_.logits_of(hidden, ids);
+  }
 
  private:
   Table& table_;

@@ -1,5 +1,7 @@
 #include "trainer/job.h"
 
+#include "trainer/task.h"
+
 namespace decant::trainer {
 
 using base::ConfigError;
@@ -111,7 +113,10 @@ void JobOptions::check() const {
   };
   bool control = false;
   for (const auto& [name, kind] : losses) {
-    const auto needs = registries_->losses.make(kind)->needs();
+    const auto named = name_loss(name, *kind.options, registries_->losses.make(kind));
+    const auto needs = named.loss->needs();
+    for (const auto& set : named.sets)
+      if (set != "teacher") throw ConfigError("loss '" + name + "' names the label set '" + set + "', which there is not");
     control = control || !needs.labels;
     if (!needs.labels && (needs.label_logits || !needs.rest_lse.empty()))
       throw ConfigError("loss '" + name + "' asks for scores of labels without asking for labels");
@@ -126,6 +131,10 @@ void JobOptions::check() const {
       throw ConfigError("loss '" + name +
                         "' needs the full softmax: 'student.train.softmax.kind: sampled' serves "
                         "losses without labels only");
+    if (needs.scope == Scope::kBatch && (batch.accumulate > 1 || batch.rank_tokens > 0))
+      throw ConfigError("loss '" + name +
+                        "' compares the rows of a whole step: it takes neither 'batch.accumulate' above 1 nor "
+                        "'batch.rank_tokens'");
     for (const double t : needs.label_rest_lse)
       if (std::find(labels.temperatures.begin(), labels.temperatures.end(), t) == labels.temperatures.end())
         throw ConfigError("loss '" + name + "' works at temperature " + base::Json(t).dump() +
@@ -133,7 +142,7 @@ void JobOptions::check() const {
   }
   if (!control) throw ConfigError("every loss needs labels, so there can be no control: add 'ce'");
   for (const auto& [name, kind] : teacher.losses)
-    if (registries_->losses.make(kind)->needs().labels)
+    if (name_loss(name, *kind.options, registries_->losses.make(kind)).loss->needs().labels)
       throw ConfigError("teacher loss '" + name + "' needs labels, and a teacher has none");
 }
 

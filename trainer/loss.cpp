@@ -8,7 +8,20 @@ namespace decant::trainer {
 
 void LossOptions::describe(base::Fields& fields) {
   fields.real("weight", weight, {0, 1e9}, "factor of this loss in the sum");
+  fields.group("weight_schedule", weight_schedule, "the factor by step; starts at `weight`");
 }
+
+void LabelLossOptions::describe(base::Fields& fields) {
+  LossOptions::describe(fields);
+  fields.texts("labels", labels, "the label sets it works on");
+  fields.reals("shares", shares, {0, 1e9}, "of several sets, in their order, in a target; empty: equal");
+}
+
+void Loss::prepare(const LossContext&) {}
+void Loss::begin_step(std::int64_t) {}
+void Loss::end_step() {}
+models::NamedTensors Loss::state(dist::Communicator&) { return {}; }
+void Loss::restore(const models::NamedTensors&) {}
 
 double Loss::weight(const data::LabelledBatch& batch) const {
   return std::accumulate(batch.batch.target_weights.begin(), batch.batch.target_weights.end(), 0.0);

@@ -1,28 +1,18 @@
 #include "trainer/next_item.h"
 
-#include <ATen/ops/cat.h>
-#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <torch/autograd.h>
 
-#include <algorithm>
 #include <set>
 
 #include "base/random.h"
-#include "trainer/errors.h"
+#include "trainer/scoring.h"
 
 namespace decant::trainer {
 namespace {
 
 constexpr std::uint64_t kNegativesSite = 0x6e656761;
-
-torch::Tensor view_of(const std::vector<std::int64_t>& values) {
-  return torch::from_blob(const_cast<std::int64_t*>(values.data()), {static_cast<std::int64_t>(values.size())},
-                          torch::kInt64);
-}
-
-/// A copy on the device; from pinned memory where that lets the copy run beside the host.
-torch::Tensor put(const torch::Tensor& host, torch::Device device) {
-  return device.is_cuda() ? host.pin_memory().to(device, /*non_blocking=*/true) : host.clone();
-}
 
 torch::Tensor token_keys(const data::PackedBatch& batch, std::uint64_t step_key) {
   auto keys = at::empty({batch.tokens()}, torch::kInt64);
@@ -34,40 +24,52 @@ torch::Tensor token_keys(const data::PackedBatch& batch, std::uint64_t step_key)
   return keys;
 }
 
-/// Temperatures, ids and flags that the losses need together.
-struct Union {
-  std::set<double> full, rest, label_rest;
-  bool labels = false, target = false;
-};
-
-Union needs_of(const std::vector<NamedLoss>& losses) {
-  Union all;
-  for (const auto& named : losses) {
-    const auto needs = named.loss->needs();
-    all.full.insert(needs.full_lse.begin(), needs.full_lse.end());
-    all.rest.insert(needs.rest_lse.begin(), needs.rest_lse.end());
-    all.label_rest.insert(needs.label_rest_lse.begin(), needs.label_rest_lse.end());
-    all.labels = all.labels || needs.labels;
-    all.target = all.target || needs.target_logits;
-  }
-  return all;
+/// What the model must publish; "hidden" it returns anyway.
+std::set<std::string> taps_of(const std::vector<NamedLoss>& losses) {
+  std::set<std::string> taps;
+  for (const auto& named : losses)
+    for (const auto& tap : named.loss->needs().taps)
+      if (tap != "hidden") taps.insert(tap);
+  return taps;
 }
 
-TeacherLabels put_labels(const data::TopKLabels& stored, const std::set<double>& temperatures, torch::Device device) {
-  const auto targets = static_cast<std::int64_t>(stored.peak.size());
-  const auto temps = static_cast<std::int64_t>(stored.temperatures.size());
-  auto* half = const_cast<std::uint16_t*>(stored.logits_half.data());
-  const auto peak = torch::from_blob(const_cast<float*>(stored.peak.data()), {targets}, torch::kFloat32);
-  const auto rest = torch::from_blob(const_cast<float*>(stored.rest_lse.data()), {targets, temps}, torch::kFloat32);
-  TeacherLabels labels;
-  labels.ids = put(view_of(stored.ids).view({targets, stored.k}), device);
-  labels.logits =
-      put(torch::from_blob(half, {targets, stored.k}, torch::kFloat16).to(torch::kFloat32) + peak.unsqueeze(1), device);
-  for (const double t : temperatures) {
-    const auto at = std::find(stored.temperatures.begin(), stored.temperatures.end(), t) - stored.temperatures.begin();
-    labels.rest_lse[t] = put(rest.select(1, at) + peak / t, device);
-  }
-  return labels;
+/// By the model's output for one item.
+std::map<std::string, std::int64_t> tap_widths(models::SequenceModel& model, const std::set<std::string>& taps,
+                                               torch::Device device) {
+  const torch::NoGradGuard no_grad;
+  data::PackedBatch one;
+  one.sample_ids = {0}, one.offsets = {0, 1}, one.window_starts = {0};
+  one.columns = {{"items", {0}}};
+  one.target_tokens = {0};
+  const auto output = model.forward(make_inputs(one, device, 0), taps);
+  std::map<std::string, std::int64_t> widths{{"hidden", output.scores.hidden.size(1)}};
+  for (const auto& [name, value] : output.taps) widths[name] = value.size(1);
+  return widths;
+}
+
+/// A loss of batch scope is differentiated at once, so that its collectives come before any of the reducer's and in one
+/// order on every rank. What is returned has its value, and its gradient as a constant.
+torch::Tensor sum_at_once(Loss& loss, LossInputs in) {
+  std::vector<torch::Tensor> sources, leaves;
+  const auto cut = [&](torch::Tensor& tensor) {
+    if (!tensor.defined() || !tensor.requires_grad()) return;
+    sources.push_back(tensor);
+    tensor = tensor.detach().requires_grad_();
+    leaves.push_back(tensor);
+  };
+  for (auto* tensor : {&in.student.target_logits, &in.student.label_logits, &in.student.logit_mean,
+                       &in.student.logit_variance, &in.student.drawn_logits})
+    cut(*tensor);
+  for (auto* map : {&in.student.full_lse, &in.student.rest_lse, &in.student.outside_lse})
+    for (auto& [t, tensor] : *map) cut(tensor);
+  for (auto& [name, tensor] : in.taps) cut(tensor);
+  for (const auto& parameter : loss.parameters()) sources.push_back(parameter), leaves.push_back(parameter);
+  const auto value = loss.sum(in);
+  const auto grads = torch::autograd::grad({value}, leaves, {}, false, false, /*allow_unused=*/true);
+  auto carried = at::zeros({}, value.options().requires_grad(false));
+  for (std::size_t i = 0; i < grads.size(); ++i)
+    if (grads[i].defined()) carried = carried + (sources[i] * grads[i]).sum();
+  return value.detach() + (carried - carried.detach());
 }
 
 }  // namespace
@@ -86,48 +88,28 @@ models::Inputs make_inputs(const data::PackedBatch& batch, torch::Device device,
   return inputs;
 }
 
-LossInputs score_for_losses(const models::CatalogueScores& scores, const data::LabelledBatch& batch,
-                            const std::vector<NamedLoss>& losses, bool sampled) {
-  const auto device = scores.hidden.device();
-  const Union needs = needs_of(losses);
-  const auto& packed = batch.batch;
-  LossInputs in;
-  in.target_weights =
-      put(torch::from_blob(const_cast<float*>(packed.target_weights.data()), {packed.targets()}), device);
-  const auto target = put(view_of(packed.target_ids), device).unsqueeze(1);
-  models::WalkRequest request;
-  std::set<double> temperatures = needs.full;
-  if (needs.labels) {
-    in.teacher = put_labels(*batch.labels, needs.label_rest, device);
-    request.ids = at::cat({in.teacher.ids, target}, 1);
-    request.excluded = in.teacher.ids.size(1);
-    temperatures.insert(needs.rest.begin(), needs.rest.end());
-  } else {
-    request.ids = target;
-    request.excluded = sampled ? 1 : 0;  // a sample may miss the target: it is left out and put back exactly
-  }
-  request.temperatures.assign(temperatures.begin(), temperatures.end());
-  const auto walked = scores.catalogue->walk(scores.hidden, request);
-  const std::int64_t k = request.ids.size(1) - 1;
-  if (needs.labels) in.student.label_logits = walked.logits.narrow(1, 0, k);
-  if (needs.target) in.student.target_logits = walked.logits.select(1, k);
-  for (std::size_t t = 0; t < request.temperatures.size(); ++t) {
-    const double temperature = request.temperatures[t];
-    const auto rest = walked.lse.select(1, static_cast<std::int64_t>(t));
-    if (needs.rest.contains(temperature)) in.student.rest_lse[temperature] = rest;
-    if (!needs.full.contains(temperature)) continue;
-    in.student.full_lse[temperature] =
-        request.excluded == 0
-            ? rest
-            : at::logsumexp(walked.logits.narrow(1, 0, request.excluded) / temperature, 1).logaddexp(rest);
-  }
-  return in;
-}
-
 NextItem::NextItem(std::shared_ptr<models::SequenceModel> model, std::vector<NamedLoss> losses,
-                   const data::Dataset& dataset, const SoftmaxOptions& softmax, Context& context)
-    : model_(std::move(model)), losses_(std::move(losses)), dataset_(dataset), softmax_(softmax), context_(context) {
-  for (const auto& named : losses_) named.loss->to(context.communicator.device());
+                   const data::Dataset& dataset, const SoftmaxOptions& softmax, Context& context,
+                   const RunFacts& facts)
+    : model_(std::move(model)),
+      losses_(std::move(losses)),
+      dataset_(dataset),
+      softmax_(softmax),
+      context_(context),
+      rows_(context.communicator) {
+  const auto device = context.communicator.device();
+  known_ = {dataset.info().items,
+            dataset.info().rows,
+            facts.seed,
+            tap_widths(*model_, taps_of(losses_), device),
+            facts.vector_widths,
+            context.rank(),
+            context.world()};
+  for (auto& named : losses_) {
+    if (named.sets.empty() && named.loss->needs().labels) named.sets = {"teacher"};
+    named.loss->prepare(known_);
+    named.loss->to(device);
+  }
 }
 
 models::NamedTensors NextItem::weights() {
@@ -150,7 +132,7 @@ void NextItem::train(bool on) {
 }
 
 std::vector<torch::Tensor> NextItem::loss_sums(const data::LabelledBatch& batch, std::uint64_t step_key) {
-  auto output = model_->forward(make_inputs(batch.batch, context_.communicator.device(), step_key));
+  auto output = model_->forward(make_inputs(batch.batch, context_.communicator.device(), step_key), taps_of(losses_));
   const bool sampled = softmax_.kind == "sampled";
   std::unique_ptr<models::UniformSample> sample;
   if (sampled) {
@@ -158,10 +140,77 @@ std::vector<torch::Tensor> NextItem::loss_sums(const data::LabelledBatch& batch,
                                                      base::key_of(step_key, kNegativesSite));
     output.scores.catalogue = sample.get();
   }
-  const auto inputs = score_for_losses(output.scores, batch, losses_, sampled);
+  const Scoring scoring(output, batch.batch, decode_labels(batch, losses_, context_.communicator.device()), losses_,
+                        {sampled, step_key, &rows_});
   std::vector<torch::Tensor> sums;
-  for (const auto& named : losses_) sums.push_back(named.loss->sum(inputs));
+  for (const auto& named : losses_)
+    sums.push_back(sum_of(named, [&](const std::string& set) { return scoring.inputs(named, set); }));
   return sums;
+}
+
+torch::Tensor NextItem::sum_of(const NamedLoss& named,
+                               const std::function<LossInputs(const std::string& set)>& inputs) {
+  const bool at_once = named.loss->needs().scope == Scope::kBatch;
+  const auto sum = [&](const std::string& set) {
+    return at_once ? sum_at_once(*named.loss, inputs(set)) : named.loss->sum(inputs(set));
+  };
+  if (named.sets.empty()) return sum("");
+  torch::Tensor total;
+  for (const auto& set : named.sets) total = total.defined() ? total + sum(set) : sum(set);
+  return total;
+}
+
+void NextItem::begin_step(std::int64_t step) {
+  for (auto& named : losses_) {
+    named.factor = named.schedule.at(named.start, step);
+    named.loss->begin_step(step);
+  }
+}
+
+double NextItem::loss_weight(std::size_t loss, const data::LabelledBatch& batch) {
+  return losses_[loss].loss->weight(batch);
+}
+
+void NextItem::join(std::uint64_t step_key) {
+  for (const auto& named : losses_)
+    if (named.loss->needs().scope == Scope::kBatch)
+      static_cast<void>(sum_of(named, [&](const std::string& set) { return nothing(*named.loss, set, step_key); }));
+}
+
+LossInputs NextItem::nothing(const Loss& loss, const std::string& set, std::uint64_t step_key) {
+  const auto floats = torch::TensorOptions(context_.communicator.device()).dtype(torch::kFloat32);
+  LossInputs in;
+  in.target_weights = at::zeros({0}, floats);
+  in.target_ids = in.sample_ids = at::zeros({0}, floats.dtype(torch::kInt64));
+  in.is_last = at::zeros({0}, floats.dtype(torch::kBool));
+  for (const auto& tap : loss.needs().taps)
+    in.taps[tap] = at::zeros({0, known_.tap_widths.at(tap)}, floats).requires_grad_();
+  if (!set.empty()) in.teacher.vectors = at::zeros({0, known_.vector_widths.at(set)}, floats);
+  in.set = set, in.step_key = step_key, in.rows = &rows_;
+  return in;
+}
+
+void NextItem::end_step() {
+  for (auto& named : losses_) named.loss->end_step();
+}
+
+models::NamedTensors NextItem::state() {
+  models::NamedTensors out;
+  for (const auto& named : losses_)
+    for (auto& [name, tensor] : named.loss->state(context_.communicator))
+      out.emplace_back("loss." + named.name + "." + name, tensor);
+  return out;
+}
+
+void NextItem::restore(const models::NamedTensors& state) {
+  auto next = state.begin();
+  for (auto& named : losses_) {
+    const std::string prefix = "loss." + named.name + ".";
+    models::NamedTensors own;
+    for (; next != state.end() && next->first.starts_with(prefix); ++next)
+      own.emplace_back(next->first.substr(prefix.size()), next->second);
+    named.loss->restore(own);
+  }
 }
 
 MetricMap NextItem::validate() {

@@ -1,6 +1,7 @@
 // The task "next item": packed histories to catalogue scores.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "data/dataset.h"
@@ -8,16 +9,13 @@
 #include "trainer/context.h"
 #include "trainer/job.h"
 #include "trainer/ranking.h"
+#include "trainer/row_gather.h"
 #include "trainer/task.h"
 
 namespace decant::trainer {
 
 /// Tensors of a packed batch on `device`. `step_key` 0: evaluation, no dropout keys.
 [[nodiscard]] models::Inputs make_inputs(const data::PackedBatch& batch, torch::Device device, std::uint64_t step_key);
-
-/// One walk over the catalogue serves all losses: the union of their needs. Public for tests.
-[[nodiscard]] LossInputs score_for_losses(const models::CatalogueScores& scores, const data::LabelledBatch& batch,
-                                          const std::vector<NamedLoss>& losses, bool sampled);
 
 /// Histograms of one split over this rank's blocks, all-reduced.
 struct Evaluation {
@@ -28,23 +26,42 @@ struct Evaluation {
 /// Sums over ranks, in place.
 void reduce_evaluation(Evaluation& evaluation, dist::Communicator& communicator);
 
+/// What losses are told of the run beside the model's widths.
+struct RunFacts {
+  std::uint64_t seed = 0;                             // of the losses' own first values
+  std::map<std::string, std::int64_t> vector_widths;  // by label set of the hidden kind
+};
+
 class NextItem : public Task {
  public:
   NextItem(std::shared_ptr<models::SequenceModel> model, std::vector<NamedLoss> losses, const data::Dataset& dataset,
-           const SoftmaxOptions& softmax, Context& context);
+           const SoftmaxOptions& softmax, Context& context, const RunFacts& facts = {});
   models::NamedTensors parameters() override;
   models::NamedTensors weights() override;
   void train(bool on) override;
+  void begin_step(std::int64_t step) override;
+  double loss_weight(std::size_t loss, const data::LabelledBatch& batch) override;
   std::vector<torch::Tensor> loss_sums(const data::LabelledBatch& batch, std::uint64_t step_key) override;
+  void join(std::uint64_t step_key) override;
+  void end_step() override;
+  models::NamedTensors state() override;
+  void restore(const models::NamedTensors& state) override;
   const std::vector<NamedLoss>& losses() const override { return losses_; }
   MetricMap validate() override;
 
  private:
+  /// Sum of one loss over its label sets.
+  torch::Tensor sum_of(const NamedLoss& named, const std::function<LossInputs(const std::string& set)>& inputs);
+  /// What a rank without a row shows a loss of batch scope.
+  LossInputs nothing(const Loss& loss, const std::string& set, std::uint64_t step_key);
+
   std::shared_ptr<models::SequenceModel> model_;
   std::vector<NamedLoss> losses_;
   const data::Dataset& dataset_;
   SoftmaxOptions softmax_;
   Context& context_;
+  RowGather rows_;
+  LossContext known_;
 };
 
 /// Rows of an evaluation block.

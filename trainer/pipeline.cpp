@@ -45,7 +45,8 @@ struct Pipeline::Impl {
   void train_side(const std::string& stage, const std::string& key, SideOptions& side, std::vector<NamedLoss> losses,
                   const data::LabelStore* labels, std::uint64_t salt) {
     auto model = space.make_model(side, salt);
-    NextItem task(model, std::move(losses), space.dataset(), side.train.softmax, run_context);
+    const auto seed = base::key_of(static_cast<std::uint64_t>(space.job.run.seed), salt);
+    NextItem task(model, std::move(losses), space.dataset(), side.train.softmax, run_context, {seed, {}});
     const auto optimizer = space.registries.optimizers.make(side.optimizer, task.parameters());
     auto metadata = model->spec();
     metadata["stage"] = stage;
@@ -53,7 +54,7 @@ struct Pipeline::Impl {
     const TrainSetup setup{stage,
                            space.folder(stage),
                            key,
-                           base::key_of(static_cast<std::uint64_t>(space.job.run.seed), salt),
+                           seed,
                            model->max_length(),
                            space.dataset(),
                            labels,

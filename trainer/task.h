@@ -14,12 +14,21 @@
 
 namespace decant::trainer {
 
-/// A loss with the name it has in the job file and its factor.
+class Sharing;
+
+/// A loss with the name it has in the job file, its factor at the running step, and the label sets it works on.
 struct NamedLoss {
   std::string name;
   double factor = 1;
   std::shared_ptr<Loss> loss;
+  std::vector<std::string> sets{};  // none without labels
+  double start = factor;            // the schedule's
+  ValueSchedule schedule{};
+  std::shared_ptr<Sharing> sharing{};  // null: one set
 };
+
+/// With what the options say of weight, schedule and label sets.
+[[nodiscard]] NamedLoss name_loss(const std::string& name, const base::Options& options, std::shared_ptr<Loss> loss);
 
 /// metric -> value, as in report.json ("ndcg@10").
 using MetricMap = std::map<std::string, double>;
@@ -33,9 +42,20 @@ class Task {
   /// The model's tensors alone: what is exported.
   [[nodiscard]] virtual models::NamedTensors weights() = 0;
   virtual void train(bool on) = 0;
+  /// Before the step's weights: sets what is scheduled.
+  virtual void begin_step(std::int64_t step) = 0;
+  /// What the sums of losses()[loss] are divided by, of this micro-batch; asked before any forward.
+  [[nodiscard]] virtual double loss_weight(std::size_t loss, const data::LabelledBatch& batch) = 0;
   /// Sums of the losses over the micro-batch, in the order of losses(); `step_key` keys all randomness of the step.
   [[nodiscard]] virtual std::vector<torch::Tensor> loss_sums(const data::LabelledBatch& batch,
                                                              std::uint64_t step_key) = 0;
+  /// In the place of loss_sums, on a rank without a row in this step: takes part where losses meet over ranks.
+  virtual void join(std::uint64_t step_key) = 0;
+  /// After the optimiser's step.
+  virtual void end_step() = 0;
+  /// What a checkpoint keeps beside parameters, whole, and taking it back. Collective.
+  [[nodiscard]] virtual models::NamedTensors state() = 0;
+  virtual void restore(const models::NamedTensors& state) = 0;
   [[nodiscard]] virtual const std::vector<NamedLoss>& losses() const = 0;
   /// Metrics on valid, all items ranked; the same on every rank. Collective.
   [[nodiscard]] virtual MetricMap validate() = 0;

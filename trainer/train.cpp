@@ -61,10 +61,12 @@ class Training {
   void step(const data::Window& window) {
     const std::uint64_t key = base::key_of(setup_.seed, static_cast<std::uint64_t>(state_.step)) | 1;
     running_epoch_ = state_.position.epoch + 1;
+    task_.begin_step(state_.step);
     const auto weights = agree_on_weights(window);
     const double planted = context_.faults.at("step", state_.step) ? std::nan("") : 1.0;
     reducer_.begin();
     std::vector<torch::Tensor> sums(task_.losses().size());
+    if (window.micro_batches.empty()) task_.join(key);
     for (std::size_t m = 0; m < window.micro_batches.size(); ++m) {
       const auto parts = task_.loss_sums(window.micro_batches[m], key);
       torch::Tensor total;
@@ -80,6 +82,7 @@ class Training {
     exchanged_ = reducer_.finish();
     clip();
     optimizer_.step(optimizer_.base_lr() * schedule_factor(setup_.options.schedule, state_.step));
+    task_.end_step();
     last_sums_ = sums;
     ++state_.step;
     state_.position = window.next;
@@ -91,12 +94,14 @@ class Training {
     const std::size_t losses = task_.losses().size();
     std::vector<double> values(2 * losses + 1, 0.0);
     for (std::size_t l = 0; l < losses; ++l)
-      for (const auto& batch : window.micro_batches) values[l] += task_.losses()[l].loss->weight(batch);
+      for (const auto& batch : window.micro_batches) values[l] += task_.loss_weight(l, batch);
     take_last_sums(values.data() + losses);
     values.back() = context_.stop_requested ? 1 : 0;
     context_.communicator.all_reduce_host(values, dist::Reduce::kSum);
     add_to_epoch(values.data() + losses);
     last_weights_.assign(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(losses));
+    last_factors_.clear();
+    for (const auto& named : task_.losses()) last_factors_.push_back(named.factor);
     stop_ = values.back() > 0;
     auto divisors = last_weights_;
     for (auto& weight : divisors) weight = weight > 0 ? weight : 1;
@@ -116,7 +121,7 @@ class Training {
       state_.loss_weights[l] += last_weights_[l];
       const double mean = sums[l] / std::max(last_weights_[l], 1.0);
       context_.metrics.set_part("decant_loss", task_.losses()[l].name, mean);
-      total += task_.losses()[l].factor * mean;
+      total += last_factors_[l] * mean;
     }
     context_.metrics.set_part("decant_loss", "total", total);
     shown_loss_ = total;
@@ -216,7 +221,8 @@ class Training {
   /// All ranks agree that the checkpoint is there before the next step: a death after this continues from here.
   void save() {
     flush_epoch_sums();
-    if (context_.leads()) writer_.write(state_, checkpoint_tensors());
+    const auto tensors = checkpoint_tensors();
+    if (context_.leads()) writer_.write(state_, tensors);
     context_.communicator.barrier();
   }
 
@@ -232,6 +238,7 @@ class Training {
     auto all = task_.parameters();
     for (auto& [name, tensor] : all) name = "parameter/" + name;
     for (auto& [name, tensor] : optimizer_.state()) all.emplace_back("optimizer/" + name, tensor);
+    for (auto& [name, tensor] : task_.state()) all.emplace_back("state/" + name, tensor);
     for (auto& [name, tensor] : all) tensor = tensor.detach().cpu();
     return all;
   }
@@ -246,7 +253,10 @@ class Training {
     auto all = task_.parameters();
     for (auto& [name, tensor] : all) name = "parameter/" + name;
     for (auto& [name, tensor] : optimizer_.state()) all.emplace_back("optimizer/" + name, tensor);
+    const auto kept = task_.state();
+    for (const auto& [name, tensor] : kept) all.emplace_back("state/" + name, tensor);
     models::copy_weights(found->tensors, found->path / "tensors.safetensors", all);
+    task_.restore(kept);
     state_ = found->state;
     std::string note = setup_.stage + " continues from step " + std::to_string(state_.step);
     if (found->ranks != context_.world() || found->threads != context_.threads)
@@ -289,7 +299,7 @@ class Training {
   TrainState state_;
   dist::ReducerStats exchanged_;
   std::vector<torch::Tensor> last_sums_;
-  std::vector<double> last_weights_;
+  std::vector<double> last_weights_, last_factors_;
   double norm_ = 0, shown_loss_ = 0, timed_seconds_ = 0, timed_wait_ = 0;
   std::int64_t steps_here_ = 0, timed_sequences_ = 0;
   std::int64_t running_epoch_ = 1;

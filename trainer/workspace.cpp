@@ -58,8 +58,7 @@ std::vector<NamedLoss> Workspace::make_losses(const std::map<std::string, base::
   for (const auto& [name, kind] : kinds) {
     auto loss = registries.losses.make(kind);
     if (loss->needs().labels && !with_labels) continue;
-    const auto* options = dynamic_cast<const LossOptions*>(kind.options.get());
-    losses.push_back({name, options ? options->weight : 1.0, std::move(loss)});
+    losses.push_back(name_loss(name, *kind.options, std::move(loss)));
   }
   return losses;
 }

@@ -19,7 +19,12 @@ inline data::LabelledBatch labelled_batch(const torch::Tensor& targets, const to
   data::LabelledBatch out;
   out.batch.target_ids = values_of<std::int64_t>(targets);
   out.batch.target_weights = values_of<float>(weights);
-  for (std::int64_t t = 0; t < targets.size(0); ++t) out.batch.target_tokens.push_back(t);
+  for (std::int64_t t = 0; t < targets.size(0); ++t) {
+    out.batch.target_tokens.push_back(t);
+    out.batch.sample_ids.push_back(t);
+    out.batch.offsets.push_back(t);
+  }
+  out.batch.offsets.push_back(targets.size(0));
   data::TopKLabels labels;
   labels.k = ids.size(1);
   labels.temperatures = temperatures;

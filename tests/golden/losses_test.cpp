@@ -6,7 +6,7 @@
 #include "models/table.h"
 #include "tests/golden/labelled_batch.h"
 #include "trainer/job.h"
-#include "trainer/next_item.h"
+#include "trainer/scoring.h"
 
 namespace decant::golden {
 namespace {
@@ -22,7 +22,16 @@ NamedLoss make_loss(const std::string& type, double temperature = 0) {
   static const auto registries = trainer::default_registries();
   base::KindOptions kind{type, registries.losses.options_of(type)};
   if (temperature > 0) base::read_options({{"temperature", temperature}}, *kind.options);
-  return {type, 1, registries.losses.make(kind)};
+  return trainer::name_loss(type, *kind.options, registries.losses.make(kind));
+}
+
+/// What each loss sees of a batch, by one walk.
+std::vector<trainer::LossInputs> score(const Tensor& hidden, models::Table& table, const data::LabelledBatch& batch,
+                                       const std::vector<NamedLoss>& losses, trainer::LabelSets labels) {
+  const trainer::Scoring scoring({{hidden, &table}, {}}, batch.batch, std::move(labels), losses, {});
+  std::vector<trainer::LossInputs> inputs;
+  for (const auto& loss : losses) inputs.push_back(scoring.inputs(loss, loss.sets.empty() ? "" : "teacher"));
+  return inputs;
 }
 
 bool has_temperature(const std::string& type) {
@@ -48,11 +57,13 @@ struct Case {
   }
 
   /// As the step does it; with the file's own labels, or with those that went through fp16.
-  trainer::LossInputs score(const std::vector<NamedLoss>& losses, bool exact) {
-    auto inputs = trainer::score_for_losses({hidden, &table}, batch, losses, false);
-    if (exact && inputs.teacher.logits.defined()) use_exact(inputs.teacher, logits, rest_lse, kTemperatures);
-    return inputs;
+  std::vector<trainer::LossInputs> score(const std::vector<NamedLoss>& losses, bool exact) {
+    auto labels = trainer::decode_labels(batch, losses, torch::kCPU);
+    if (exact)
+      for (auto& [name, set] : labels) use_exact(set, logits, rest_lse, kTemperatures);
+    return golden::score(hidden, table, batch, losses, labels);
   }
+  trainer::LossInputs score(const NamedLoss& loss, bool exact) { return score(std::vector{loss}, exact)[0]; }
 
   std::string name;
   Tensor logits, rest_lse, hidden;
@@ -91,7 +102,7 @@ void expect_golden(const File& file, const std::string& name, bool exact, double
     const auto golden = [&](const char* what) { return problem.at(file, loss + "." + what)[column]; };
     EXPECT_NEAR(all[i].loss->weight(problem.batch), golden("weight").item<double>(), 1e-6);
     for (const bool alone : {false, true}) {
-      const auto sum = all[i].loss->sum(alone ? problem.score({all[i]}, exact) : together);
+      const auto sum = all[i].loss->sum(alone ? problem.score(all[i], exact) : together[i]);
       EXPECT_LT(off(sum, golden("sum")), tolerance) << sum << golden("sum");
       const auto grads = torch::autograd::grad({sum}, {problem.hidden, problem.table.weight}, {}, true);
       EXPECT_LT(off(grads[0], golden("grad_hidden")), tolerance);
@@ -116,7 +127,7 @@ TEST(GoldenLosses, StoredLabelsAreThoseOfTheFile) {
   int survived = 0;
   for (const char* name : kCases) {
     Case problem(file, name);
-    const auto labels = problem.score({loss}, false).teacher;
+    const auto labels = problem.score(loss, false).teacher;
     EXPECT_TRUE(labels.ids.equal(problem.at(file, "ids")));
     // fp16 relative to the peak: 11 bits of the distance from it.
     const auto distance = (problem.logits - problem.logits.select(1, 0).unsqueeze(1)).abs();
@@ -132,7 +143,7 @@ TEST(Losses, MatchIsZero) {
   Case problem(file, "match");
   for (const char* type : {"kl_tail", "kl_renormalised", "mse"}) {  // in kl_truncated the student alone has a tail
     const auto loss = make_loss(type);
-    EXPECT_NEAR(loss.loss->sum(problem.score({loss}, true)).item<double>(), 0, kTolerance) << type;
+    EXPECT_NEAR(loss.loss->sum(problem.score(loss, true)).item<double>(), 0, kTolerance) << type;
   }
 }
 
@@ -141,7 +152,8 @@ TEST(Losses, CrossEntropyIsTheSameBesideLabels) {
   for (const char* name : {"plain", "full", "spread"}) {
     Case problem(file, name);
     const auto ce = make_loss("ce"), kl = make_loss("kl_tail", 1);
-    const auto alone = ce.loss->sum(problem.score({ce}, true)), beside = ce.loss->sum(problem.score({ce, kl}, true));
+    const auto alone = ce.loss->sum(problem.score(ce, true));
+    const auto beside = ce.loss->sum(problem.score({ce, kl}, true)[0]);
     EXPECT_LT(off(beside, alone), 1e-6) << name;
   }
 }
@@ -183,7 +195,10 @@ struct SmallProblem {
   }
   double value(const NamedLoss& loss) {
     const torch::NoGradGuard no_grad;
-    return loss.loss->sum(trainer::score_for_losses({hidden, &table}, batch, {loss}, false)).item<double>();
+    return sum(loss).item<double>();
+  }
+  Tensor sum(const NamedLoss& loss) {
+    return loss.loss->sum(score(hidden, table, batch, {loss}, trainer::decode_labels(batch, {loss}, torch::kCPU))[0]);
   }
   models::LocalTable table;
   Tensor hidden;
@@ -196,7 +211,7 @@ void expect_finite_differences(const NamedLoss& loss) {
   problem.hidden.requires_grad_();
   std::vector<Tensor> leaves{problem.hidden, problem.table.weight};
   for (const auto& parameter : loss.loss->parameters()) leaves.push_back(parameter);
-  loss.loss->sum(trainer::score_for_losses({problem.hidden, &problem.table}, problem.batch, {loss}, false)).backward();
+  problem.sum(loss).backward();
   for (std::size_t l = 0; l < leaves.size(); ++l) {
     const Tensor grad = leaves[l].grad().clone();
     Tensor flat = leaves[l].detach().view({-1}), measured = torch::zeros({flat.numel()});

@@ -9,6 +9,7 @@
 #include "tests/golden/labelled_batch.h"
 #include "trainer/job.h"
 #include "trainer/next_item.h"
+#include "trainer/scoring.h"
 
 namespace decant::golden {
 namespace {
@@ -34,7 +35,7 @@ class GoldenTraining : public testing::Test {
     for (const auto& [type, read] : {std::pair("ce", base::Json::object()), {"kl_tail", {{"temperature", 2}}}}) {
       base::KindOptions kind{type, registries_.losses.options_of(type)};
       base::read_options(read, *kind.options);
-      losses_.push_back({type, 1, registries_.losses.make(kind)});
+      losses_.push_back(trainer::name_loss(type, *kind.options, registries_.losses.make(kind)));
     }
   }
 
@@ -50,6 +51,7 @@ class GoldenTraining : public testing::Test {
   [[nodiscard]] data::LabelledBatch batch_of(int step) const {
     auto made = labelled_batch(of(step, "targets"), torch::ones({of(step, "targets").size(0)}), of(step, "label_ids"),
                                of(step, "label_logits"), of(step, "label_rest_lse").unsqueeze(1), {kTemperature});
+    made.batch.sample_ids.clear();
     made.batch.offsets = values_of<std::int64_t>(of(step, "offsets"));
     made.batch.columns.push_back({"items", values_of<std::int64_t>(of(step, "ids"))});
     for (std::size_t s = 0; s + 1 < made.batch.offsets.size(); ++s) {
@@ -61,15 +63,16 @@ class GoldenTraining : public testing::Test {
 
   struct Scored {
     Tensor hidden;
-    trainer::LossInputs inputs;
+    trainer::LossInputs of_ce, of_kl;
   };
   Scored score(int step, bool exact) {
     const auto batch = batch_of(step);
-    const auto scores = model_->forward(trainer::make_inputs(batch.batch, torch::kCPU, 7), {}).scores;
-    auto inputs = trainer::score_for_losses(scores, batch, losses_, false);
+    const auto output = model_->forward(trainer::make_inputs(batch.batch, torch::kCPU, 7), {});
+    auto labels = trainer::decode_labels(batch, losses_, torch::kCPU);
     if (exact)
-      use_exact(inputs.teacher, of(step, "label_logits"), of(step, "label_rest_lse").unsqueeze(1), {kTemperature});
-    return {scores.hidden, std::move(inputs)};
+      use_exact(labels["teacher"], of(step, "label_logits"), of(step, "label_rest_lse").unsqueeze(1), {kTemperature});
+    const trainer::Scoring scoring(output, batch.batch, std::move(labels), losses_, {});
+    return {output.scores.hidden, scoring.inputs(losses_[0], ""), scoring.inputs(losses_[1], "teacher")};
   }
 
   void expect_weights(const std::string& name, const Tensor& value, const Tensor& wanted, const Tolerances& allowed) {
@@ -93,9 +96,9 @@ class GoldenTraining : public testing::Test {
     const auto optimizer = registries_.optimizers.make(kind, parameters);
     model_->train();
     for (int step = 0; step < kSteps; ++step) {
-      const auto inputs = score(step, exact).inputs;
-      const auto targets = static_cast<double>(inputs.target_weights.size(0));
-      const auto ce = losses_[0].loss->sum(inputs) / targets, kl = losses_[1].loss->sum(inputs) / targets;
+      const auto [hidden, of_ce, of_kl] = score(step, exact);
+      const auto targets = static_cast<double>(of_ce.target_weights.size(0));
+      const auto ce = losses_[0].loss->sum(of_ce) / targets, kl = losses_[1].loss->sum(of_kl) / targets;
       EXPECT_LT(relative(ce, file_["loss.ce"][step]), allowed.loss) << "step " << step;
       EXPECT_LT(relative(kl, file_["loss.kl_tail"][step]), allowed.loss) << "step " << step;
       EXPECT_LT(relative(ce + kl, file_["loss.total"][step]), allowed.loss) << "step " << step;
@@ -158,13 +161,13 @@ TEST_F(GoldenTraining, LossOfABatchIsThatOfDenseFormulas) {
     start_from(weights);
     for (int step = 0; step < kSteps; ++step) {
       const torch::NoGradGuard no_grad;
-      const auto [hidden, inputs] = score(step, false);  // the label rows as they are stored
-      const auto targets = static_cast<double>(inputs.target_weights.size(0));
-      const auto ce = losses_[0].loss->sum(inputs) / targets, kl = losses_[1].loss->sum(inputs) / targets;
+      const auto [hidden, of_ce, of_kl] = score(step, false);  // the label rows as they are stored
+      const auto targets = static_cast<double>(of_ce.target_weights.size(0));
+      const auto ce = losses_[0].loss->sum(of_ce) / targets, kl = losses_[1].loss->sum(of_kl) / targets;
       const Tensor table = model_->named_parameters()["item.weight"];
       SCOPED_TRACE(std::string(weights) + " weights, batch " + std::to_string(step));
-      const auto common = common_form(hidden, table, of(step, "targets"), inputs.teacher);
-      const auto plain = plain_form(hidden, table, of(step, "targets"), inputs.teacher);
+      const auto common = common_form(hidden, table, of(step, "targets"), of_kl.teacher);
+      const auto plain = plain_form(hidden, table, of(step, "targets"), of_kl.teacher);
       EXPECT_LT(relative(ce, common.first), 1e-5);
       EXPECT_LT(relative(kl, common.second), 1e-4);
       EXPECT_LT(relative(ce, plain.first), 1e-5);

@@ -7,9 +7,9 @@
 namespace decant::trainer {
 namespace {
 
-class KlRenormalised : public Loss {
+class KlRenormalised : public SoftenedLoss {
  public:
-  explicit KlRenormalised(const TemperatureOptions& options) : t_(options.temperature) {}
+  explicit KlRenormalised(const TemperatureOptions& options) : SoftenedLoss(options, false) {}
   LossNeeds needs() const override {
     LossNeeds needs;
     needs.labels = needs.label_logits = true;
@@ -17,13 +17,10 @@ class KlRenormalised : public Loss {
     return needs;
   }
   torch::Tensor sum(const LossInputs& in) override {
-    const auto log_q = at::log_softmax(in.teacher.logits / t_, 1);
-    const auto log_p = at::log_softmax(in.student.label_logits / t_, 1);
-    return t_ * t_ * ((log_q.exp() * (log_q - log_p)).sum(1) * in.target_weights).sum();
+    const auto log_q = at::log_softmax(in.teacher.logits / t(), 1);
+    const auto log_p = at::log_softmax(in.student.label_logits / t(), 1);
+    return t() * t() * ((log_q.exp() * (log_q - log_p)).sum(1) * in.target_weights).sum();
   }
-
- private:
-  double t_;
 };
 
 }  // namespace

@@ -7,23 +7,20 @@
 namespace decant::trainer {
 namespace {
 
-class KlTruncated : public Loss {
+class KlTruncated : public SoftenedLoss {
  public:
-  explicit KlTruncated(const TemperatureOptions& options) : t_(options.temperature) {}
+  explicit KlTruncated(const TemperatureOptions& options) : SoftenedLoss(options, false) {}
   LossNeeds needs() const override {
     LossNeeds needs;
-    needs.full_lse = {t_};
+    needs.full_lse = temperatures();
     needs.labels = needs.label_logits = true;
     return needs;
   }
   torch::Tensor sum(const LossInputs& in) override {
-    const auto log_q = at::log_softmax(in.teacher.logits / t_, 1);
-    const auto log_p = in.student.label_logits / t_ - in.student.full_lse.at(t_).unsqueeze(1);
-    return t_ * t_ * ((log_q.exp() * (log_q - log_p)).sum(1) * in.target_weights).sum();
+    const auto log_q = at::log_softmax(in.teacher.logits / t(), 1);
+    const auto log_p = in.student.label_logits / t() - in.student.full_lse.at(t()).unsqueeze(1);
+    return t() * t() * ((log_q.exp() * (log_q - log_p)).sum(1) * in.target_weights).sum();
   }
-
- private:
-  double t_;
 };
 
 }  // namespace

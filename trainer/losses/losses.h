@@ -12,12 +12,32 @@ void add_kl_truncated(LossRegistry& registry);
 void add_mse(LossRegistry& registry);
 
 /// Options of the losses that soften both sides.
-struct TemperatureOptions : LossOptions {
+struct TemperatureOptions : LabelLossOptions {
   double temperature = 2;
+  TemperatureSchedule temperature_schedule;
   void describe(base::Fields& fields) override {
-    LossOptions::describe(fields);
+    LabelLossOptions::describe(fields);
     fields.real("temperature", temperature, {0.05, 100}, "T of both sides; the loss carries T^2 (Hinton et al. 2015)");
+    fields.group("temperature_schedule", temperature_schedule, "T by step; starts at `temperature`");
   }
+};
+
+/// A loss whose T may change with the step.
+class SoftenedLoss : public Loss {
+ public:
+  /// `listed`: labels are stored at a list of T only, so a schedule needs its grid. Throws ConfigError without it.
+  SoftenedLoss(const TemperatureOptions& options, bool listed);
+  void begin_step(std::int64_t step) override;
+
+ protected:
+  [[nodiscard]] double t() const { return t_; }
+  /// T of the running step; before the first, every T that a step can meet.
+  [[nodiscard]] const std::vector<double>& temperatures() const { return temperatures_; }
+
+ private:
+  double start_, t_;
+  TemperatureSchedule schedule_;
+  std::vector<double> temperatures_;
 };
 
 }  // namespace decant::trainer

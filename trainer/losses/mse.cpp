@@ -23,7 +23,7 @@ class LogitMse : public Loss {
 }  // namespace
 
 void add_mse(LossRegistry& registry) {
-  registry.add<LossOptions>("mse", [](const LossOptions&) { return std::make_shared<LogitMse>(); });
+  registry.add<LabelLossOptions>("mse", [](const LabelLossOptions&) { return std::make_shared<LogitMse>(); });
 }
 
 }  // namespace decant::trainer
