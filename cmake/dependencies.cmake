@@ -33,18 +33,28 @@ function(decant_find_ext name)
     INTERFACE_INCLUDE_DIRECTORIES "${DECANT_${name}_INCLUDE}" INTERFACE_LINK_LIBRARIES "${files}")
 endfunction()
 
+# decant_package_version(<variable> <name>.pc): for libraries whose headers do not tell; "" when there is no such file.
+function(decant_package_version variable file)
+  find_file(DECANT_${file} ${file} PATH_SUFFIXES lib/pkgconfig lib/${CMAKE_LIBRARY_ARCHITECTURE}/pkgconfig lib64/pkgconfig)
+  mark_as_advanced(DECANT_${file})
+  set(version "")
+  if(DECANT_${file})
+    file(STRINGS ${DECANT_${file}} line REGEX "^Version:")
+    string(REGEX MATCH "[0-9][0-9.]*" version "${line}")
+  endif()
+  set(${variable} "${version}" PARENT_SCOPE)
+endfunction()
+
 decant_find_ext(xxhash HEADER xxhash.h LIBRARIES xxhash PACKAGE libxxhash-dev)
 # The serial C library only (the MPI flavour is not thread-safe, the C++ one not used).
 decant_find_ext(hdf5 HEADER hdf5.h SUFFIXES hdf5/serial LIBRARIES "hdf5_serial|hdf5" PACKAGE libhdf5-dev)
 decant_find_ext(prometheus HEADER prometheus/registry.h LIBRARIES prometheus-cpp-core PACKAGE prometheus-cpp-dev)
-find_file(DECANT_prometheus_PC prometheus-cpp-core.pc PATH_SUFFIXES lib/pkgconfig lib/${CMAKE_LIBRARY_ARCHITECTURE}/pkgconfig
-  lib64/pkgconfig)
-mark_as_advanced(DECANT_prometheus_PC)
-if(DECANT_prometheus_PC)
-  file(STRINGS ${DECANT_prometheus_PC} decant_line REGEX "^Version:")
-  string(REGEX MATCH "[0-9][0-9.]*" DECANT_PROMETHEUS_VERSION "${decant_line}")
-endif()
 decant_find_ext(httplib HEADER httplib.h LIBRARIES cpp-httplib PACKAGE libcpp-httplib-dev)
+
+decant_package_version(DECANT_PROMETHEUS_VERSION prometheus-cpp-core.pc)
+decant_package_version(DECANT_HTTPLIB_VERSION cpp-httplib.pc)
+decant_package_version(DECANT_XXHASH_VERSION libxxhash.pc)
+decant_package_version(DECANT_YAML_VERSION yaml-cpp.pc)
 
 file(STRINGS ${DECANT_hdf5_INCLUDE}/H5public.h decant_line REGEX "define +H5_VERS_INFO")
 string(REGEX MATCH "[0-9]+\\.[0-9.]*[0-9]" DECANT_HDF5_VERSION "${decant_line}")

@@ -47,6 +47,9 @@ class Communicator {
 
   /// Host-side helpers over the control path (MPI in both distributed backends); they block.
   virtual void barrier() = 0;
+  /// A barrier without time-out, for where some ranks work while the others wait by design (an import, the last parts of
+  /// a label store). A rank that fails still ends the job.
+  virtual void rendezvous() = 0;
   /// In place on host values; used for weights, histograms and agreements.
   virtual void all_reduce_host(std::vector<double>& values, Reduce op) = 0;
   virtual void all_reduce_host(std::vector<std::int64_t>& values, Reduce op) = 0;

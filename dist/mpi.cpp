@@ -75,13 +75,8 @@ class MpiCommunicator final : public Communicator {
     return work(gather("all_gather", std::move(slots), in.detach().view({-1})));
   }
 
-  void barrier() override {
-    const auto operation = begin("barrier", 0);
-    MPI_Request request = MPI_REQUEST_NULL;
-    check_mpi(MPI_Ibarrier(queue_->comm(), &request), "MPI_Ibarrier");
-    operation->requests.add(request, -1);
-    finish(operation);
-  }
+  void barrier() override { meet("barrier", MpiQueue::Patience::kTimeout); }
+  void rendezvous() override { meet("rendezvous", MpiQueue::Patience::kEndless); }
   void all_reduce_host(std::vector<double>& values, Reduce op) override { reduce_host(values, torch::kFloat64, op); }
   void all_reduce_host(std::vector<std::int64_t>& values, Reduce op) override {
     reduce_host(values, torch::kInt64, op);
@@ -94,9 +89,16 @@ class MpiCommunicator final : public Communicator {
     queue_->start(operation);
     return std::make_unique<MpiWork>(queue_, std::move(operation));
   }
-  void finish(const std::shared_ptr<Operation>& operation) {
+  void finish(const std::shared_ptr<Operation>& operation, MpiQueue::Patience patience = MpiQueue::Patience::kTimeout) {
     queue_->start(operation);
-    queue_->wait(*operation);
+    queue_->wait(*operation, patience);
+  }
+  void meet(const char* name, MpiQueue::Patience patience) {
+    const auto operation = begin(name, 0);
+    MPI_Request request = MPI_REQUEST_NULL;
+    check_mpi(MPI_Ibarrier(queue_->comm(), &request), "MPI_Ibarrier");
+    operation->requests.add(request, -1);
+    finish(operation, patience);
   }
   std::shared_ptr<RequestOperation> begin(const std::string& name, std::int64_t bytes) {
     return std::make_shared<RequestOperation>(name, queue_->next_sequence(), bytes);

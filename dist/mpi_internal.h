@@ -98,7 +98,8 @@ class MpiQueue {
   void start(std::shared_ptr<Operation> operation);
   /// True when done.
   [[nodiscard]] bool test(const Operation& operation);
-  void wait(const Operation& operation);
+  enum class Patience { kTimeout, kEndless };
+  void wait(const Operation& operation, Patience patience = Patience::kTimeout);
   /// [bytes] uint8, reused from finished operations: fresh pages cost more than the exchange.
   [[nodiscard]] torch::Tensor scratch(std::int64_t bytes);
 

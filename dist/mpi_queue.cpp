@@ -150,7 +150,7 @@ bool MpiQueue::test(const Operation& operation) {
   return operation.done;
 }
 
-void MpiQueue::wait(const Operation& operation) {
+void MpiQueue::wait(const Operation& operation, Patience patience) {
   if (operation.done) return;
   require_usable();
   const auto begin = Clock::now();
@@ -161,7 +161,7 @@ void MpiQueue::wait(const Operation& operation) {
       continue;
     }
     const auto waited = Clock::now() - begin;
-    if (waited > timeout_) {
+    if (patience == Patience::kTimeout && waited > timeout_) {
       const auto at =
           std::find_if(active_->begin(), active_->end(), [&](const auto& one) { return one.get() == &operation; });
       const std::string ranks = rank_list((*at)->missing());

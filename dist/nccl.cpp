@@ -103,6 +103,7 @@ class NcclCommunicator final : public Communicator {
   }
 
   void barrier() override { control_->barrier(); }
+  void rendezvous() override { control_->rendezvous(); }
   void all_reduce_host(std::vector<double>& values, Reduce op) override { control_->all_reduce_host(values, op); }
   void all_reduce_host(std::vector<std::int64_t>& values, Reduce op) override { control_->all_reduce_host(values, op); }
   std::vector<std::string> gather_bytes(const std::string& bytes) override { return control_->gather_bytes(bytes); }

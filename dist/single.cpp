@@ -43,6 +43,7 @@ class SingleCommunicator final : public Communicator {
   }
 
   void barrier() override {}
+  void rendezvous() override {}
   void all_reduce_host(std::vector<double>&, Reduce) override {}
   void all_reduce_host(std::vector<std::int64_t>&, Reduce) override {}
   std::vector<std::string> gather_bytes(const std::string& bytes) override { return {bytes}; }

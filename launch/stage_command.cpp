@@ -44,7 +44,7 @@ Setting choose_setting(const trainer::RunOptions& run, Session& session) {
   Setting out;
   agree(session.host(), [&] {
     out.device = choose_device(run.device, session.local_rank(), session.local_size());
-    if (out.device.is_cuda()) static_cast<void>(dist::nccl_identity());  // throws when it is not LibTorch's
+    static_cast<void>(dist::nccl_identity());  // throws when it is not LibTorch's, whichever device is used
   });
   const auto everyone = session.host().gather_bytes((out.device.is_cuda() ? "cuda " : "cpu ") + host_name());
   agree(session.host(), [&] {

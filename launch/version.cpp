@@ -7,11 +7,6 @@
 #include "decant_build_info.h"
 #include "dist/communicator.h"
 
-// The distribution's package tells no version in its headers; the build may.
-#ifndef DECANT_PROMETHEUS_VERSION
-#define DECANT_PROMETHEUS_VERSION ""
-#endif
-
 namespace decant::launch {
 
 namespace {
@@ -58,7 +53,9 @@ std::string version_text() {
          row("LibTorch", DECANT_TORCH_VERSION) + row("CUDA", cuda_text()) + row("NCCL", nccl_text()) +
          row("MPI", DECANT_MPI_VERSION ", loaded: " + dist::MpiSession::library_version()) +
          row("HDF5", DECANT_HDF5_VERSION) + row("prometheus-cpp", DECANT_PROMETHEUS_VERSION) +
-         row("compiler", DECANT_COMPILER);
+         row("cpp-httplib", DECANT_HTTPLIB_VERSION) + row("yaml-cpp", DECANT_YAML_VERSION) +
+         row("CLI11", DECANT_CLI11_VERSION) + row("nlohmann-json", DECANT_JSON_VERSION) +
+         row("xxHash", DECANT_XXHASH_VERSION) + row("compiler", DECANT_COMPILER);
 }
 
 }  // namespace decant::launch

@@ -1,5 +1,6 @@
 #include "trainer/job.h"
 
+#include "trainer/ranking.h"
 #include "trainer/task.h"
 
 namespace decant::trainer {
@@ -99,6 +100,25 @@ void JobOptions::describe(Fields& fields) {
   fields.group("monitoring", monitoring, "Prometheus metrics");
 }
 
+namespace {
+
+/// Makes what the side names, so that a wrong combination of options is told before any work is done.
+void check_side(const std::string& name, const SideOptions& side, const Registries& registries) {
+  check_metric_name(name + ".train.select", side.train.select);
+  std::string part = ".model";
+  try {
+    const auto model = registries.models.make(side.model, models::ModelContext{1, 0});
+    part = ".optimizer";
+    models::NamedTensors parameters;
+    for (const auto& item : model->named_parameters()) parameters.emplace_back(item.key(), item.value());
+    static_cast<void>(registries.optimizers.make(side.optimizer, parameters));
+  } catch (const ConfigError& error) {
+    throw ConfigError("'" + name + part + "': " + error.what());
+  }
+}
+
+}  // namespace
+
 void JobOptions::check() const {
   if (run.folder.empty()) throw ConfigError("'run.folder' is missing: the folder this run is written to");
   if (data.dataset.empty() && data.import.files.empty())
@@ -108,6 +128,8 @@ void JobOptions::check() const {
   for (const auto* schedule : {&teacher.train.schedule, &student.train.schedule})
     if (schedule->decay != "constant" && schedule->decay_steps == 0)
       throw ConfigError("'train.schedule.decay: " + schedule->decay + "' needs 'decay_steps' above 0");
+  check_side("teacher", teacher, *registries_);
+  check_side("student", student, *registries_);
   const auto window = [&](const SideOptions& side) {
     return registries_->models.make(side.model, models::ModelContext{1, 0})->max_length();
   };

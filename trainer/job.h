@@ -60,8 +60,8 @@ struct TrainOptions : base::Options {
   std::string select = "ndcg@10";
   std::int64_t patience = 10;  // validations without a better value; 0: never stop early
   std::int64_t validate_epochs = 1;
-  std::int64_t checkpoint_steps = 0;  // beside the one at every validation; 0: none
-  double clip_norm = 0;               // 0: none
+  std::int64_t checkpoint_steps = 1000;  // beside the one at every validation; 0: none
+  double clip_norm = 0;                  // 0: none
   ScheduleOptions schedule;
   SoftmaxOptions softmax;
   void describe(base::Fields& fields) override;

@@ -13,8 +13,6 @@ struct Pipeline::Impl {
   Impl(JobOptions& job, const Registries& registries, Context& context)
       : space(job, registries, context), run_context(context) {
     job.check();
-    check_metric_name(job.teacher.train.select);
-    check_metric_name(job.student.train.select);
   }
 
   /// With what it left still there: a folder that was deleted is made again.
@@ -32,6 +30,7 @@ struct Pipeline::Impl {
       answer = done(stage, key) ? "skip" : "run";
       if (answer == "run") begin_stage(space.folder(stage), key);
     }
+    leave_when_stopped(stage);
     answer = run_context.communicator.broadcast_bytes(answer, 0);
     if (answer == "skip") run_context.progress.say(stage + ": as before, nothing to do");
     return answer == "run";
@@ -39,7 +38,41 @@ struct Pipeline::Impl {
 
   void end(const std::string& stage, const std::string& key, const base::Json& result) {
     if (run_context.leads()) finish_stage(space.folder(stage), key, result);
-    run_context.communicator.barrier();
+    run_context.communicator.rendezvous();
+  }
+
+  /// All ranks leave together when a signal has come to any of them.
+  void leave_when_stopped(const std::string& stage) {
+    std::vector<std::int64_t> stop(1, run_context.stop_requested ? 1 : 0);
+    run_context.communicator.all_reduce_host(stop, dist::Reduce::kMax);
+    if (stop[0] > 0)
+      throw Stopped("stopped by a signal at stage '" + stage + "'; run the same command again to continue");
+  }
+
+  /// The leader's part of the import; a wish to stop leaves it unfinished, and what it wrote is not yet a dataset.
+  void import_files(const std::string& key) {
+    struct Left {};
+    run_context.progress.start("import", 0, 100);
+    try {
+      const auto summary =
+          data::import_dataset(space.job.data.import, space.folder("dataset"), [&](auto done, auto total) {
+            if (run_context.stop_requested) throw Left{};
+            run_context.progress.update(total > 0 ? done * 100 / total : 100, "");
+          });
+      finish_stage(space.folder("dataset"), key, summary.to_json());
+      run_context.progress.finish("import done: " + summary.to_json().dump());
+      run_context.log.line("import " + summary.to_json().dump());
+    } catch (const Left&) {
+      run_context.progress.leave();
+    }
+  }
+
+  /// Before a student is trained on them: the labels must be those of this job's teacher and options.
+  void require_labels() {
+    const auto record = read_stage(space.folder("labels"));
+    if (!record || !record->done || record->key != space.labels_key())
+      throw base::FileError(space.folder("labels").string(),
+                            "holds no finished labels of this job's teacher and options: run 'decant label' first");
   }
 
   void train_side(const std::string& stage, const std::string& key, SideOptions& side, std::vector<NamedLoss> losses,
@@ -75,7 +108,7 @@ struct Pipeline::Impl {
                     {"weights_hash",
                      models::hash_tensors(models::load_weights(weights_path(space.folder("teacher"))).tensors)}});
     }
-    run_context.communicator.barrier();
+    run_context.communicator.rendezvous();
   }
 
   Workspace space;
@@ -90,19 +123,13 @@ void Pipeline::import() {
   auto& space = impl_->space;
   if (!space.job.data.dataset.empty()) return;
   space.context.metrics.set_stage("import");
-  const std::string key = space.context.communicator.broadcast_bytes(
-      space.context.leads() ? data::import_key(space.job.data.import) : "", 0);
+  std::string key = space.context.leads() ? data::import_key(space.job.data.import) : "";
+  space.context.communicator.rendezvous();  // the key is a hash of all input files
+  key = space.context.communicator.broadcast_bytes(key, 0);
   if (!impl_->begin("dataset", key)) return;
-  if (space.context.leads()) {
-    space.context.progress.start("import", 0, 100);
-    const auto summary = data::import_dataset(
-        space.job.data.import, space.folder("dataset"),
-        [&](auto done, auto total) { space.context.progress.update(total > 0 ? done * 100 / total : 100, ""); });
-    finish_stage(space.folder("dataset"), key, summary.to_json());
-    space.context.progress.finish("import done: " + summary.to_json().dump());
-    space.context.log.line("import " + summary.to_json().dump());
-  }
-  space.context.communicator.barrier();
+  if (space.context.leads()) impl_->import_files(key);
+  space.context.communicator.rendezvous();
+  impl_->leave_when_stopped("dataset");
   space.close_dataset();
 }
 
@@ -124,6 +151,8 @@ void Pipeline::label() {
   impl_->end("labels", spec.key,
              {{"positions", result.positions},
               {"bytes", result.bytes},
+              {"k", spec.k},
+              {"temperatures", spec.temperatures},
               {"positions_per_second",
                result.positions_per_second > 0 ? base::Json(result.positions_per_second) : base::Json()}});
 }
@@ -138,13 +167,15 @@ void Pipeline::distill() {
                               " items, and the catalogue has " + std::to_string(space.dataset().info().items));
   }
   const bool needs_labels = space.needs_labels();
-  if (const auto key = space.student_key(needs_labels); impl_->begin("student", key)) {
+  const auto student_key = space.student_key(needs_labels);
+  if (needs_labels && !impl_->done("student", student_key)) impl_->require_labels();
+  if (impl_->begin("student", student_key)) {
     std::unique_ptr<data::LabelStore> labels;
     if (needs_labels)
       labels = std::make_unique<data::LabelStore>(space.folder("labels"), space.dataset(),
                                                   space.make_model(space.job.student, kStudentSalt)->max_length(),
                                                   static_cast<std::size_t>(space.job.data.cache_mib) << 20);
-    impl_->train_side("student", key, space.job.student, student, labels.get(), kStudentSalt);
+    impl_->train_side("student", student_key, space.job.student, student, labels.get(), kStudentSalt);
   }
   const auto key = space.student_key(false);
   if (impl_->begin("control", key))
@@ -168,7 +199,7 @@ void Pipeline::evaluate() {
 void Pipeline::run() {
   import();
   train_teacher();
-  label();
+  if (impl_->space.needs_labels()) label();
   distill();
   evaluate();
 }

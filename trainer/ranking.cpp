@@ -36,12 +36,12 @@ MetricMap RankHistogram::metrics() const {
   return out;
 }
 
-void check_metric_name(const std::string& name) {
+void check_metric_name(const std::string& key, const std::string& name) {
   std::vector<std::string> known;
   for (const auto& [metric, value] : RankHistogram().metrics()) known.push_back(metric);
   if (std::find(known.begin(), known.end(), name) != known.end()) return;
   const std::string near = base::nearest(name, known);
-  throw base::ConfigError("'train.select: " + name + "' is no metric" +
+  throw base::ConfigError("'" + key + "': '" + name + "' is no metric" +
                           (near.empty() ? "" : "; did you mean '" + near + "'?") + " (known: " + base::join(known) +
                           ")");
 }

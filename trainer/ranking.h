@@ -31,7 +31,7 @@ class RankHistogram {
   std::vector<std::int64_t> counts_;
 };
 
-/// Throws ConfigError naming the metrics there are.
-void check_metric_name(const std::string& name);
+/// Throws ConfigError naming the option `key` and the metrics there are.
+void check_metric_name(const std::string& key, const std::string& name);
 
 }  // namespace decant::trainer

@@ -107,11 +107,7 @@ std::string unfit(const std::string& stage, Workspace& space) {
 
 base::Json labels_json(Workspace& space) {
   const auto record = read_stage(space.folder("labels"));
-  if (!record || !record->done) return nullptr;
-  auto result = record->result;
-  result["k"] = std::min(space.job.labels.k, space.dataset().info().items);
-  result["temperatures"] = space.job.labels.temperatures;
-  return result;
+  return record && record->done ? record->result : base::Json();
 }
 
 }  // namespace

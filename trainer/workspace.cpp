@@ -8,6 +8,24 @@
 namespace decant::trainer {
 namespace {
 
+/// The options of a side's training that decide its result; how often it is saved does not.
+base::Json train_part(const base::Json& side) {
+  base::Json train = side.at("train");
+  train.erase("checkpoint_steps");
+  return train;
+}
+
+/// Throws CheckpointError when the file says of itself that it is of another network or catalogue: shapes alone do not
+/// tell the number of heads.
+void check_same_network(const models::WeightsFile& file, const models::SequenceModel& model,
+                        const std::string& catalogue_hash, const fs::path& path) {
+  auto wanted = model.spec();
+  wanted["catalogue_hash"] = catalogue_hash;
+  for (const auto& [name, value] : wanted)
+    if (const auto at = file.metadata.find(name); at != file.metadata.end() && at->second != value)
+      throw CheckpointError(path.string(), "was made with " + name + " " + at->second + ", and this job has " + value);
+}
+
 /// Raised when a change of the code changes results, so that old stages are not taken for new ones.
 constexpr int kTrainingVersion = 1, kLabelVersion = 1;
 
@@ -47,7 +65,9 @@ std::shared_ptr<models::SequenceModel> Workspace::load_model(const SideOptions& 
   models::NamedTensors targets;
   for (const auto& item : model->named_parameters()) targets.emplace_back(item.key(), item.value());
   const torch::NoGradGuard no_grad;
-  models::copy_weights(models::load_weights(path), path, targets);
+  const auto file = models::load_weights(path);
+  check_same_network(file, *model, dataset().info().catalogue_hash, path);
+  models::copy_weights(file, path, targets);
   model->eval();
   return model;
 }
@@ -83,7 +103,8 @@ std::string Workspace::teacher_key() {
                       {"model", side.at("model")},
                       {"weights", base::hash_hex(base::read_file(job.teacher.weights))}});
   auto parts = common_parts();
-  for (const char* part : {"model", "optimizer", "train", "losses"}) parts[part] = side.at(part);
+  for (const char* part : {"model", "optimizer", "losses"}) parts[part] = side.at(part);
+  parts["train"] = train_part(side);
   return stage_key(parts);
 }
 
@@ -120,7 +141,8 @@ std::string Workspace::labels_key() {
 std::string Workspace::student_key(bool with_labels) {
   auto parts = common_parts();
   const auto& side = resolved.at("student");
-  for (const char* part : {"model", "optimizer", "train"}) parts[part] = side.at(part);
+  for (const char* part : {"model", "optimizer"}) parts[part] = side.at(part);
+  parts["train"] = train_part(side);
   for (const auto& named : make_losses(job.losses, with_labels))
     parts["losses"][named.name] = resolved.at("losses").at(named.name);
   if (with_labels) parts["labels"] = labels_key();

@@ -23,8 +23,10 @@ def test(decant):
         expect(f"\n  {command} " in overview, f"--help does not list {command}")
 
     version = decant.ok("--version")
-    for part in ["decant ", "LibTorch", "CUDA", "NCCL", "MPI", "HDF5", "prometheus-cpp", "compiler"]:
+    for part in ["decant ", "LibTorch", "CUDA", "NCCL", "MPI", "HDF5", "prometheus-cpp", "cpp-httplib", "yaml-cpp", "CLI11",
+                 "nlohmann-json", "xxHash", "compiler"]:
         expect(part in version, f"--version does not name {part}:\n{version}")
+    expect("unknown" not in version.split("\n", 1)[1], f"--version does not know a part:\n{version}")
 
     full = decant.run("--help")
     expect(full.stderr == "", "help belongs on stdout")

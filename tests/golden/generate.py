@@ -13,10 +13,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+try:
+    import numpy as np
+    import torch
+    from safetensors.torch import load_file, save_file
+    from torch import Tensor
+except ImportError as error:
+    print(f'skipped: {error} (needs torch, numpy and safetensors)')
+    sys.exit(77)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'examples' / 'python'))
 import losses  # noqa: E402

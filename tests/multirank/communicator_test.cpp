@@ -54,6 +54,16 @@ TEST(MpiCommunicator, KnowsItself) {
   EXPECT_NE(dist::MpiSession::library_version(), "");
 }
 
+TEST(MpiCommunicator, ARendezvousOutlastsTheTimeOut) {
+  using std::chrono::milliseconds;
+  const auto patient = dist::make_mpi_communicator(session(), {milliseconds(300)});
+  const auto began = std::chrono::steady_clock::now();
+  if (patient->rank() == 0) std::this_thread::sleep_for(milliseconds(900));
+  ASSERT_NO_THROW(patient->rendezvous());
+  EXPECT_GE(std::chrono::steady_clock::now() - began, milliseconds(300));
+  patient->barrier();  // and it can be used as before
+}
+
 TEST(MpiCommunicator, ReducesEveryTypeAndSize) {
   for (const auto type : {torch::kFloat32, torch::kFloat64, torch::kInt64, torch::kUInt8})
     for (const auto op : {Reduce::kSum, Reduce::kMax, Reduce::kMin})
