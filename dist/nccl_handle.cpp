@@ -13,8 +13,6 @@ namespace decant::dist {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 const char* hint(ncclResult_t result) {
   switch (result) {
     case ncclSystemError:
@@ -62,18 +60,28 @@ NcclHandle::NcclHandle(const ncclUniqueId& id, int rank, int size, c10::Device d
 
 NcclHandle::~NcclHandle() { close(); }
 
+void NcclHandle::pause_until(Clock::time_point deadline, const Backoff& backoff, const char* call) {
+  if (Clock::now() > deadline) {
+    failed_ = true;
+    throw CommError(std::string(call) + ": time-out after " + std::to_string(timeout_.count()) +
+                    " ms: not every rank answers; the first failure is in another rank's output or log");
+  }
+  backoff.pause();
+}
+
+void NcclHandle::wait_until(const char* call, const std::function<bool()>& done) {
+  const auto deadline = Clock::now() + timeout_;
+  const Backoff backoff;
+  for (check_async(call); !done(); check_async(call)) pause_until(deadline, backoff, call);
+}
+
 void NcclHandle::settle(ncclResult_t result, const char* call) {
-  const auto begin = Clock::now();
+  const auto deadline = Clock::now() + timeout_;
   const Backoff backoff;
   while (result == ncclInProgress && comm_ != nullptr) {
     if (const ncclResult_t asked = ncclCommGetAsyncError(comm_, &result); asked != ncclSuccess) result = asked;
     if (result != ncclInProgress) break;
-    if (Clock::now() - begin > timeout_) {
-      failed_ = true;
-      throw CommError(std::string(call) + ": time-out after " + std::to_string(timeout_.count()) +
-                      " ms: not every rank answers; the first failure is in another rank's output or log");
-    }
-    backoff.pause();
+    pause_until(deadline, backoff, call);
   }
   failed_ = failed_ || result != ncclSuccess;
   check_nccl(result, call, comm_);

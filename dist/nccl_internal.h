@@ -5,8 +5,10 @@
 #include <nccl.h>
 
 #include <chrono>
+#include <functional>
 #include <string>
 
+#include "dist/backoff.h"
 #include "dist/communicator.h"
 
 namespace decant::dist {
@@ -28,9 +30,13 @@ class NcclHandle {
   void settle(ncclResult_t result, const char* call);
   /// Throws CommError when a peer or the network has failed since.
   void check_async(const char* call);
+  /// Polls `done` and check_async until the former is true. Throws CommError past the time-out.
+  void wait_until(const char* call, const std::function<bool()>& done);
 
  private:
+  using Clock = std::chrono::steady_clock;
   void close() noexcept;
+  void pause_until(Clock::time_point deadline, const Backoff& backoff, const char* call);
 
   ncclComm_t comm_ = nullptr;
   c10::Device device_;

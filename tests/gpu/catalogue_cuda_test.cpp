@@ -18,7 +18,7 @@ class CatalogueCuda : public testing::Test {
     torch::manual_seed(0);
     hidden_ = grid({kRows, kDim});
     table_ = grid({kItems, kDim});
-    ids_ = torch::rand({kRows, kItems}).argsort(1).narrow(1, 0, 12).contiguous();
+    ids_ = torch::rand({kRows, kItems}).argsort(std::int64_t{1}, false).narrow(1, 0, 12).contiguous();
   }
   static torch::Tensor grid(at::IntArrayRef shape) { return torch::randint(-64, 65, shape).to(torch::kFloat32) / 64; }
 
