@@ -115,6 +115,8 @@ class Fields {
   /// `name: {hints: {...}, logits: {...}}`: named groups in the order in which they are written. A map in the job file
   /// replaces the default map as a whole.
   virtual void groups(std::string_view name, NamedGroups& value, std::string_view help) = 0;
+  /// Says that the text `name` chose one of `kinds`, whose options stand in this group too; for documentation.
+  virtual void alternatives(std::string_view /*name*/, const std::string& /*chosen*/, const KindSet& /*kinds*/) {}
 };
 
 /// Fills `options` from `tree`; keys that are absent keep their defaults. Throws ConfigError with the full key

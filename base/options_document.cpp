@@ -102,6 +102,18 @@ class Documenter final : public Fields {
     sections_ += "\n## " + code(key) + "\n\n" + Documenter(key, described_).document(*value.make());
   }
 
+  void alternatives(std::string_view name, const std::string& chosen, const KindSet& kinds) override {
+    if (!described_.emplace(&kinds, prefix_).second) {
+      sections_ += "\nWith " + code(child_key(prefix_, name)) + ", the options are those of its " + kinds.noun() +
+                   ", listed under " + code(described_.at(&kinds)) + ".\n";
+      return;
+    }
+    for (const auto& type : kinds.names())
+      if (type != chosen)
+        sections_ += "\n## " + code(prefix_) + " of " + std::string(name) + " " + code(type) + "\n\n" +
+                     Documenter(prefix_, described_).document(*kinds.options_of(type));
+  }
+
  private:
   void row(std::string_view name, const std::string& type, const std::string& value, const std::string& allowed,
            std::string_view help) {

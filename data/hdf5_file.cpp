@@ -1,14 +1,12 @@
 #include "data/hdf5_file.h"
 
-#include <hdf5.h>
-
 #include <algorithm>
 #include <array>
-#include <mutex>
 #include <utility>
 #include <vector>
 
 #include "data/errors.h"
+#include "data/hdf5_call.h"
 
 namespace decant::data {
 
@@ -33,32 +31,6 @@ int Hdf5Id::close() {
   return close_(std::exchange(id_, -1));
 }
 
-/// Around every use of the library: one caller at a time (a build of HDF5 without thread safety is then good enough),
-/// and no printing of its error stack, which is a setting of the calling thread; the previous one is put back.
-struct Hdf5File::Call {
-  Call() : lock(mutex()) {
-    // The library would close itself at exit, and after a damaged file print that it cannot. Files are closed by their
-    // owners, so nothing is lost. It counts only before the first other call, and is harmless later.
-    [[maybe_unused]] static const herr_t at_exit = H5dont_atexit();
-    H5Eget_auto2(H5E_DEFAULT, &print, &print_data);
-    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-  }
-  ~Call() { H5Eset_auto2(H5E_DEFAULT, print, print_data); }
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
-
-  static std::recursive_mutex& mutex() {
-    static std::recursive_mutex the;
-    return the;
-  }
-  std::lock_guard<std::recursive_mutex> lock;
-  H5E_auto2_t print = nullptr;
-  void* print_data = nullptr;
-};
-
-namespace {
-
-/// The innermost entry of the library's error stack: what really happened, not which call passed it on.
 std::string library_reason() {
   std::string reason;
   H5Ewalk2(
@@ -72,25 +44,29 @@ std::string library_reason() {
   return reason.empty() ? "no reason given" : reason;
 }
 
-/// Passes a result of the library on, or throws what failed, why, and what to do.
-template <class Result>
-Result check_h5(Result result, const fs::path& path, const std::string& dataset, std::int64_t row,
-                const std::string& what) {
-  if (result >= 0) return result;
-  throw DataError(path.string(), dataset, row, what + " (HDF5: " + library_reason() + ")");
+namespace {
+
+hid_t float16_type(std::size_t exponent_bits, std::size_t mantissa_bits, std::size_t bias) {
+  const hid_t made = H5Tcopy(H5T_IEEE_F32LE);
+  H5Tset_fields(made, 15, mantissa_bits, exponent_bits, 0, mantissa_bits);
+  H5Tset_size(made, 2);
+  H5Tset_ebias(made, bias);
+  return made;
 }
 
+}  // namespace
+
 hid_t half_type() {
-  // Made once and never closed: the library closes it at exit.
-  static const hid_t type = [] {
-    const hid_t made = H5Tcopy(H5T_IEEE_F32LE);
-    H5Tset_fields(made, 15, 10, 5, 0, 10);
-    H5Tset_size(made, 2);
-    H5Tset_ebias(made, 15);
-    return made;
-  }();
+  static const hid_t type = float16_type(5, 10, 15);
   return type;
 }
+
+hid_t brain_type() {
+  static const hid_t type = float16_type(8, 7, 127);
+  return type;
+}
+
+namespace {
 
 struct Types {
   hid_t file, memory;
@@ -137,8 +113,6 @@ Hdf5Id text_type(std::size_t bytes) {
   H5Tset_cset(type.get(), H5T_CSET_UTF8);
   return type;
 }
-
-int rank_of(Hdf5File::Shape shape) { return shape.columns == 0 ? 1 : 2; }
 
 /// How a dataset is laid out: chunks with a sum each. An empty one has no chunk to sum.
 Hdf5Id creation_list(Hdf5File::Shape shape, std::int64_t chunk_rows) {

@@ -1,4 +1,5 @@
-// One HDF5 file behind plain C++ types; the only place of the project that includes hdf5.h is hdf5_file.cpp.
+// One HDF5 file behind plain C++ types; the only places of the project that include hdf5.h are hdf5_file.cpp and
+// hdf5_chunks.cpp.
 // Every dataset is chunked and carries a fletcher32 sum, metadata is checksummed (file format V110), object times are
 // off, so the same content gives the same bytes.
 #pragma once
@@ -8,6 +9,9 @@
 #include <map>
 #include <span>
 #include <string>
+#include <vector>
+
+#include "data/chunk_codec.h"
 
 namespace decant::data {
 
@@ -17,6 +21,13 @@ namespace fs = std::filesystem;
 struct Half {
   std::uint16_t bits = 0;
 };
+
+/// Types of elements that a column can be written in without the type being known to the compiler.
+enum class Element { kU32, kU64, kF16, kBf16, kF32 };
+[[nodiscard]] std::size_t bytes_of(Element element);
+/// "u32", "u64", "f16", "bf16", "f32"; throws ConfigError for another name.
+[[nodiscard]] const char* name_of(Element element);
+[[nodiscard]] Element element_named(const std::string& name);
 
 /// Owns one id of the library (file, dataset, type, ...) and closes it.
 class Hdf5Id {
@@ -73,6 +84,33 @@ class Hdf5File {
   void read(const std::string& name, std::int64_t first_row, std::span<T> out, std::int64_t blame_row = -1) const;
   [[nodiscard]] Shape shape(const std::string& name) const;
 
+  /// How a dataset lies in the file. `whole_rows`: a chunk holds all columns of `chunk_rows` rows, under filters that
+  /// chunk_codec.h knows, so that read_chunk serves.
+  struct Layout {
+    Shape shape;
+    std::int64_t chunk_rows = 0;
+    ChunkFilters filters;
+    bool whole_rows = false;
+  };
+  [[nodiscard]] Layout layout(const std::string& name) const;
+  /// Makes a dataset whose chunks are then written by write_chunk, in any order. No rows: done with it.
+  void make_chunked(const std::string& name, Element element, Shape shape, std::int64_t chunk_rows,
+                    const ChunkFilters& filters);
+  /// `encoded`: a whole chunk (filled up with zeros at the end of the rows) as encode_chunk gives it.
+  void write_chunk(const std::string& name, std::int64_t chunk, std::span<const std::byte> encoded);
+  /// A chunk as it lies in the file, for decode_chunk.
+  struct RawChunk {
+    std::vector<std::byte> bytes;
+    std::uint32_t skipped = 0;
+  };
+  [[nodiscard]] RawChunk read_chunk(const std::string& name, std::int64_t chunk, std::int64_t blame_row) const;
+  /// As read(), for an element known at run time only; of any chunks.
+  void read_bytes(const std::string& name, Element element, std::int64_t first_row, std::span<std::byte> out,
+                  std::int64_t blame_row = -1) const;
+  /// Throws DataError when the dataset holds another type.
+  void check_element(const std::string& name, Element element) const;
+  [[nodiscard]] bool has(const std::string& name) const;
+
   /// Ends writing: errors of the last flush surface here, not in the destructor.
   void close();
 
@@ -84,6 +122,7 @@ class Hdf5File {
   };
   Hdf5File(fs::path path, Hdf5Id file);
   [[nodiscard]] const Column& column(const std::string& name) const;
+  [[nodiscard]] std::int64_t chunk_rows(const Column& column) const;
   void check_type(const std::string& name, const Column& column, std::int64_t expected) const;
   void write_raw(const std::string& name, std::int64_t type, std::int64_t memory_type, const void* values, Shape shape,
                  std::int64_t chunk_rows);

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <climits>
-#include <cmath>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "base/files.h"
@@ -17,16 +17,15 @@ namespace decant::data {
 
 namespace {
 
+constexpr std::int64_t kRowsAtOnce = 65536;  // of a chunk of what is stored a row
+
 void check_spec(const LabelSpec& spec, const DatasetInfo& dataset) {
-  if (spec.kind != "topk" || spec.logit_dtype != "fp16")
-    throw base::ConfigError("labels are of kind topk with logits in fp16, not " + spec.kind + " in " +
-                            spec.logit_dtype);
-  if (spec.k < 1 || spec.k > dataset.items)
-    throw base::ConfigError("labels.k is " + std::to_string(spec.k) + ", the catalogue has " +
-                            std::to_string(dataset.items) + " items");
+  if (spec.compression != "none" && spec.compression != "deflate")
+    throw base::ConfigError("labels.compress is none or deflate, not " + spec.compression);
   if (spec.max_length < 1) throw base::ConfigError("labels need a window of at least one event");
-  if (spec.temperatures.empty() || *std::min_element(spec.temperatures.begin(), spec.temperatures.end()) <= 0)
-    throw base::ConfigError("labels.temperatures must name at least one, all above 0");
+  if (spec.columns.empty()) throw base::ConfigError("labels of kind " + spec.kind + " have no column");
+  for (const LabelColumn& column : spec.columns)
+    if (column.width < 1) throw base::ConfigError("the labels' column " + column.name + " has no width");
   if (spec.rows != dataset.rows || spec.items != dataset.items || spec.catalogue_hash != dataset.catalogue_hash ||
       spec.content_hash != dataset.content_hash)
     throw base::ConfigError("the labels are described for another dataset than " + dataset.folder.string());
@@ -39,25 +38,39 @@ fs::path temporary_name(const fs::path& folder, std::int64_t part) {
   return folder / ("." + part_name(part) + ".tmp-" + host.data() + "-" + std::to_string(::getpid()));
 }
 
-void check_labels(const TopKLabels& labels, const LabelSpec& spec, std::int64_t targets, const fs::path& path) {
-  const auto n = static_cast<std::size_t>(targets), k = static_cast<std::size_t>(spec.k);
-  if (labels.k != spec.k || labels.temperatures != spec.temperatures)
-    throw DataError(path.string(), "the labels have another k or other temperatures than the store");
-  if (labels.peak.size() != n)
-    throw DataError(path.string(), "there are labels of " + std::to_string(labels.peak.size()) +
-                                       " targets, the dataset has " + std::to_string(n));
-  if (labels.ids.size() != n * k || labels.logits_half.size() != n * k || labels.target_logit.size() != n ||
-      labels.rest_lse.size() != n * spec.temperatures.size() || labels.target_rank.size() != n)
-    throw DataError(path.string(), "the labels' columns differ in length");
-  for (std::size_t i = 0; i < labels.ids.size(); ++i) {
-    if (labels.ids[i] < 0 || labels.ids[i] >= spec.items)
-      throw DataError(path.string(), kIds, static_cast<std::int64_t>(i / k),
-                      "item " + std::to_string(labels.ids[i]) + " is not in the catalogue");
-  }
-  for (std::size_t i = 0; i < n; ++i) {
-    if (!std::isfinite(labels.peak[i]) || !std::isfinite(labels.target_logit[i]))
-      throw DataError(path.string(), kPeak, static_cast<std::int64_t>(i), "the teacher's score is not a finite number");
-  }
+void check_labels(const LabelRows& labels, const LabelSpec& spec, std::int64_t targets, const fs::path& path) {
+  if (labels.spec->columns != spec.columns)
+    throw DataError(path.string(), "the labels have other columns than the store");
+  if (labels.targets != targets)
+    throw DataError(path.string(), "there are labels of " + std::to_string(labels.targets) +
+                                       " targets, the dataset has " + std::to_string(targets));
+  for (std::size_t c = 0; c < spec.columns.size(); ++c)
+    if (static_cast<std::int64_t>(labels.columns[c].size()) != targets * spec.columns[c].bytes())
+      throw DataError(path.string(), "the labels' columns differ in length");
+  if (std::count(labels.present.begin(), labels.present.end(), 0) > 0)
+    throw DataError(path.string(), "some targets have no label");
+  check_values(labels, path.string());
+}
+
+/// The chunks of a column, coded on several threads.
+std::vector<std::vector<std::byte>> encode_column(const std::vector<std::byte>& bytes, const LabelColumn& column,
+                                                  std::int64_t chunk_targets, const ChunkFilters& filters,
+                                                  int threads) {
+  const auto chunk = static_cast<std::size_t>(chunk_targets * column.bytes());
+  std::vector<std::vector<std::byte>> out((bytes.size() + chunk - 1) / chunk);
+  const auto encode = [&](std::size_t first) {
+    for (std::size_t i = first; i < out.size(); i += static_cast<std::size_t>(threads)) {
+      const std::size_t begin = i * chunk, end = std::min(bytes.size(), begin + chunk);
+      std::vector<std::byte> plain(bytes.begin() + static_cast<std::ptrdiff_t>(begin),
+                                   bytes.begin() + static_cast<std::ptrdiff_t>(end));
+      plain.resize(chunk);
+      out[i] = encode_chunk(plain, bytes_of(column.element), filters);
+    }
+  };
+  std::vector<std::jthread> others;
+  for (int t = 1; t < threads; ++t) others.emplace_back(encode, static_cast<std::size_t>(t));
+  encode(0);
+  return out;
 }
 
 /// The finished file under its temporary name; removed unless it was renamed.
@@ -86,8 +99,8 @@ void remove_file(const fs::path& path) {
 }  // namespace
 
 LabelWriter::LabelWriter(const fs::path& folder, const Dataset& dataset, LabelSpec spec)
-    : folder_(folder), dataset_(dataset), spec_(std::move(spec)) {
-  check_spec(spec_, dataset.info());
+    : folder_(folder), dataset_(dataset), spec_(std::make_shared<const LabelSpec>(std::move(spec))) {
+  check_spec(*spec_, dataset.info());
 }
 
 std::int64_t LabelWriter::parts() const {
@@ -104,7 +117,7 @@ std::pair<std::int64_t, std::int64_t> LabelWriter::part_rows(std::int64_t part) 
 
 LabelPart LabelWriter::expected(std::int64_t part) const {
   const auto [first, last] = part_rows(part);
-  return {first, last - first, targets_between(dataset_, spec_.max_length, first, last)};
+  return {first, last - first, targets_between(dataset_, spec_->max_length, first, last)};
 }
 
 void LabelWriter::prepare() const {
@@ -118,15 +131,14 @@ void LabelWriter::prepare() const {
   if (!finished()) remove_file(folder_ / kManifestName);
   for (const std::string& name : names) {
     if (name == kManifestName) continue;
-    if (is_temporary(name) || !has_key(folder_ / name, spec_.key)) remove_file(folder_ / name);
+    if (is_temporary(name) || !has_key(folder_ / name, spec_->key)) remove_file(folder_ / name);
   }
   base::sync_path(folder_);
 }
 
 bool LabelWriter::finished() const {
-  const fs::path path = folder_ / kManifestName;
   try {
-    return LabelSpec::from_json(base::load_document(path, kLabelsFormat, kLabelsVersion), path).key == spec_.key;
+    return read_stored_labels(folder_).spec->key == spec_->key;
   } catch (const base::Error&) {
     return false;
   }
@@ -144,28 +156,34 @@ bool LabelWriter::has_part(std::int64_t part) const {
   }
 }
 
-void LabelWriter::write_part(std::int64_t part, const TopKLabels& labels) const {
+void LabelWriter::write_part(std::int64_t part, const LabelRows& labels, int threads) const {
   const fs::path target = folder_ / part_name(part);
   const LabelPart wanted = expected(part);
-  check_labels(labels, spec_, wanted.targets, target);
-  const std::vector<std::uint32_t> ids(labels.ids.begin(), labels.ids.end());
-  std::vector<Half> logits(labels.logits_half.size());
-  std::transform(labels.logits_half.begin(), labels.logits_half.end(), logits.begin(),
-                 [](std::uint16_t bits) { return Half{bits}; });
-
+  check_labels(labels, *spec_, wanted.targets, target);
+  std::vector<std::uint32_t> row_targets;
+  std::vector<std::uint64_t> row_hashes;
+  for (std::int64_t row = wanted.first_row; row < wanted.first_row + wanted.rows; ++row) {
+    row_targets.push_back(static_cast<std::uint32_t>(dataset_.training_targets(row, spec_->max_length)));
+    row_hashes.push_back(label_row_hash(dataset_, row, spec_->max_length));
+  }
   const Temporary temporary{temporary_name(folder_, part)};
   Hdf5File file = Hdf5File::create(temporary.path);
-  file.set_text("/", "key", spec_.key);
+  file.set_text("/", "key", spec_->key);
   file.set_number("/", "first_row", static_cast<std::uint64_t>(wanted.first_row));
   file.set_number("/", "rows", static_cast<std::uint64_t>(wanted.rows));
   file.set_number("/", "targets", static_cast<std::uint64_t>(wanted.targets));
-  const auto temperatures = static_cast<std::int64_t>(spec_.temperatures.size());
-  file.write(kIds, std::span<const std::uint32_t>(ids), spec_.k, kUnitTargets);
-  file.write(kLogits, std::span<const Half>(logits), spec_.k, kUnitTargets);
-  file.write(kPeak, std::span<const float>(labels.peak), 0, kUnitTargets);
-  file.write(kRestLse, std::span<const float>(labels.rest_lse), temperatures, kUnitTargets);
-  file.write(kTargetLogit, std::span<const float>(labels.target_logit), 0, kUnitTargets);
-  file.write(kTargetRank, std::span<const float>(labels.target_rank), 0, kUnitTargets);
+  file.make_group("/rows");
+  file.write(kRowTargets, std::span<const std::uint32_t>(row_targets), 0, kRowsAtOnce);
+  file.write(kRowHash, std::span<const std::uint64_t>(row_hashes), 0, kRowsAtOnce);
+  const ChunkFilters filters = label_filters(*spec_);
+  for (std::size_t c = 0; c < spec_->columns.size(); ++c) {
+    const LabelColumn& column = spec_->columns[c];
+    const std::string name = column_path(column);
+    const std::int64_t chunk = std::min(unit_targets(*spec_), std::max<std::int64_t>(1, wanted.targets));
+    file.make_chunked(name, column.element, {wanted.targets, column.width == 1 ? 0 : column.width}, chunk, filters);
+    const auto chunks = encode_column(labels.columns[c], column, chunk, filters, std::max(1, threads));
+    for (std::size_t i = 0; i < chunks.size(); ++i) file.write_chunk(name, static_cast<std::int64_t>(i), chunks[i]);
+  }
   file.close();
   base::sync_path(temporary.path);
   base::replace_path(temporary.path, target);
@@ -177,7 +195,7 @@ void LabelWriter::finish() const {
   for (std::int64_t part = 0; part < parts(); ++part) {
     const fs::path path = folder_ / part_name(part);
     const LabelPart wanted = expected(part);
-    check_part(Hdf5File::open(path, 0), spec_, wanted);
+    check_part(Hdf5File::open(path, 0), *spec_, wanted);
     targets += wanted.targets;
     list.push_back({{"file", part_name(part)},
                     {"first_row", wanted.first_row},
@@ -185,7 +203,7 @@ void LabelWriter::finish() const {
                     {"targets", wanted.targets},
                     {"bytes", fs::file_size(path)}});
   }
-  base::Json manifest = spec_.to_json();
+  base::Json manifest = spec_->to_json();
   manifest["targets"] = targets;
   manifest["part_rows"] = label_part_rows(dataset_);
   manifest["parts"] = std::move(list);

@@ -1,8 +1,9 @@
 // Prefetch: plans steps, reads and packs this shard's micro-batches on a thread of its own, a few steps ahead.
 #pragma once
 
+#include <map>
 #include <memory>
-#include <optional>
+#include <string>
 #include <vector>
 
 #include "data/label_store.h"
@@ -10,10 +11,10 @@
 
 namespace decant::data {
 
-/// One micro-batch with its labels (empty when the loader has no store).
+/// One micro-batch with its labels by label set (none when the loader has no store).
 struct LabelledBatch {
   PackedBatch batch;
-  std::optional<TopKLabels> labels;
+  std::map<std::string, LabelRows> labels;
 };
 
 /// One optimiser step as this shard sees it.

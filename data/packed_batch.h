@@ -39,17 +39,4 @@ struct PackedBatch {
   [[nodiscard]] const RaggedColumn& column(const std::string& name) const;
 };
 
-/// Soft labels of the targets of a PackedBatch, in the same order, top-k kind (docs/file_formats.md).
-struct TopKLabels {
-  std::int64_t k = 0;
-  std::vector<double> temperatures;
-  std::vector<std::int64_t> ids;           // [targets, k] descending by logit, ties lower id first
-  std::vector<std::uint16_t> logits_half;  // [targets, k] IEEE fp16 bits, relative to `peak`
-  std::vector<float> peak;                 // [targets] the row's maximum logit
-  std::vector<float> rest_lse;             // [targets, temperatures] log-sum-exp of logits/T over all other items,
-                                           // minus peak/T; -inf when there are none
-  std::vector<float> target_logit;         // [targets] raw
-  std::vector<float> target_rank;          // [targets] 0-based, ties shared
-};
-
 }  // namespace decant::data

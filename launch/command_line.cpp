@@ -62,6 +62,13 @@ void declare_inspect(CLI::App& app, CommandLine& line) {
   app.add_flag("--json", line.json, "Print JSON");
 }
 
+void declare_labels(CLI::App& app, CommandLine& line) {
+  app.add_option("WHAT", line.files,
+                 "status or verify, then a job file (YAML) or, to verify, the folder of a label set");
+  declare_set(app, line);
+  app.add_flag("--json", line.json, "Print JSON");
+}
+
 void declare_config(CLI::App& app, CommandLine& line) {
   app.add_option("JOB", line.path, "Job file (YAML); without one: the defaults");
   declare_set(app, line);
@@ -95,6 +102,11 @@ void check_inspect(CommandLine& line) {
   if (line.path.empty()) refuse(line.command, "give a path");
 }
 
+void check_labels(CommandLine& line) {
+  if (line.files.size() != 2 || (line.files.front() != "status" && line.files.front() != "verify"))
+    refuse(line.command, "say status or verify, and then of what");
+}
+
 void check_config(CommandLine& line) {
   if (line.path.empty() && !line.sets.empty()) refuse(line.command, "--set needs a job file");
 }
@@ -115,6 +127,8 @@ constexpr std::array kCommands{
             check_synthesize, "decant synthesize --out examples/data/synthetic.txt --users 2000 --items 1000"},
     Command{"inspect", "Say what is in a file or folder of decant's, and verify it", declare_inspect, check_inspect,
             "decant inspect runs/quickstart/dataset"},
+    Command{"labels", "Say which rows a job's label sets have, or verify them", declare_labels, check_labels,
+            "decant labels status job.yaml\n  decant labels verify runs/quickstart/labels/teacher"},
     Command{"config", "Print every option with its default as a job file, or a job file with all of them",
             declare_config, check_config,
             "decant config > job.yaml\n  decant config job.yaml --set batch.sequences=256"},

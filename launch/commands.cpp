@@ -13,6 +13,7 @@
 #include "launch/inspect.h"
 #include "launch/job_file.h"
 #include "launch/job_text.h"
+#include "launch/labels_command.h"
 #include "launch/plain_text.h"
 #include "launch/stage_command.h"
 #include "launch/version.h"
@@ -95,6 +96,9 @@ int execute(const CommandLine& line, const trainer::Registries& registries) {
     synthesize(line);
   } else if (line.command == "inspect") {
     const base::Json tree = inspect(line.path);
+    print(line.json ? tree.dump(1, ' ', false, base::Json::error_handler_t::replace) + "\n" : plain_text(tree));
+  } else if (line.command == "labels") {
+    const base::Json tree = labels_command(line, registries);
     print(line.json ? tree.dump(1, ' ', false, base::Json::error_handler_t::replace) + "\n" : plain_text(tree));
   } else if (line.command == "config") {
     print_config(line, registries);

@@ -57,9 +57,12 @@ Json inspect_weights(const fs::path& path) {
 /// Everything of a run folder that has a form of its own.
 Json inspect_run(const fs::path& folder) {
   Json out = {{"format", "run folder"}};
-  for (const char* name : {"dataset", "labels"})
-    if (fs::exists(folder / name / "manifest.json")) out[name] = inspect_manifest(folder / name);
-  for (const char* name : {"teacher", "student", "control"}) {
+  if (fs::exists(folder / "dataset" / "manifest.json")) out["dataset"] = inspect_manifest(folder / "dataset");
+  if (fs::is_directory(folder / "labels"))
+    for (const auto& entry : fs::directory_iterator(folder / "labels"))
+      if (fs::exists(entry.path() / "manifest.json") && entry.path().extension() != ".previous")
+        out["labels"][entry.path().filename().string()] = inspect_manifest(entry.path());
+  for (const char* name : {"teacher", "teachers", "student", "control"}) {
     if (!fs::is_directory(folder / name)) continue;
     for (fs::recursive_directory_iterator entry(folder / name), end; entry != end; ++entry) {
       const std::string file = entry->path().lexically_relative(folder / name).string();

@@ -1,5 +1,6 @@
 #include "trainer/job.h"
 
+#include "trainer/label_checks.h"
 #include "trainer/ranking.h"
 #include "trainer/task.h"
 
@@ -77,13 +78,11 @@ void TeacherOptions::describe(Fields& fields) {
   fields.kinds("losses", losses, registries_->losses, "the teacher's losses by name");
 }
 
-void LabelOptions::describe(Fields& fields) {
-  fields.integer("k", k, {1, 1e6}, "best items stored a target (all items when the catalogue is smaller)");
-  fields.reals("temperatures", temperatures, {0.05, 100}, "at which the log-sum-exp of all other items is stored");
-}
-
 JobOptions::JobOptions(const Registries& registries)
-    : teacher(registries), student(registries), registries_(&registries) {
+    : teacher(registries),
+      teachers([&registries] { return std::make_unique<TeacherOptions>(registries); }),
+      student(registries),
+      registries_(&registries) {
   losses["ce"] = {"ce", nullptr};
   losses["kl_tail"] = {"kl_tail", nullptr};
 }
@@ -94,6 +93,7 @@ void JobOptions::describe(Fields& fields) {
   fields.group("data", data, "what is learnt from");
   fields.group("batch", batch, "what a step takes");
   fields.group("teacher", teacher, "the large model");
+  fields.groups("teachers", teachers, "further teachers by name, for 'labels.sets'; several may share weights' files");
   fields.group("student", student, "the small model; the control is the same without a teacher");
   fields.kinds("losses", losses, registries_->losses, "the student's losses by name");
   fields.group("labels", labels, "what is stored of the teacher");
@@ -124,31 +124,21 @@ void JobOptions::check() const {
   if (data.dataset.empty() && data.import.files.empty())
     throw ConfigError("nothing to learn from: name 'data.import.files' or 'data.dataset'");
   if (losses.empty()) throw ConfigError("'losses' is empty: the student needs at least one");
-  if (teacher.losses.empty() && teacher.weights.empty()) throw ConfigError("'teacher.losses' is empty");
   for (const auto* schedule : {&teacher.train.schedule, &student.train.schedule})
     if (schedule->decay != "constant" && schedule->decay_steps == 0)
       throw ConfigError("'train.schedule.decay: " + schedule->decay + "' needs 'decay_steps' above 0");
   check_side("teacher", teacher, *registries_);
   check_side("student", student, *registries_);
-  const auto window = [&](const SideOptions& side) {
-    return registries_->models.make(side.model, models::ModelContext{1, 0})->max_length();
-  };
+  for (const auto& [name, side] : teachers) check_side("teachers." + name, *side, *registries_);
+  check_label_sets(*this);
   bool control = false;
   for (const auto& [name, kind] : losses) {
     const auto named = name_loss(name, *kind.options, registries_->losses.make(kind));
     const auto needs = named.loss->needs();
-    for (const auto& set : named.sets)
-      if (set != "teacher") throw ConfigError("loss '" + name + "' names the label set '" + set + "', which there is not");
     control = control || !needs.labels;
     if (!needs.labels && (needs.label_logits || !needs.rest_lse.empty()))
       throw ConfigError("loss '" + name + "' asks for scores of labels without asking for labels");
-    if (needs.labels && window(teacher) != window(student))
-      throw ConfigError("loss '" + name +
-                        "' needs labels, and those hold for windows of the teacher's length: "
-                        "'student.model.max_length' is " +
-                        std::to_string(window(student)) + ", the teacher's " + std::to_string(window(teacher)));
-    if (needs.labels && labels.k < needs.least_k)
-      throw ConfigError("loss '" + name + "' needs 'labels.k' of at least " + std::to_string(needs.least_k));
+    if (needs.labels) check_labels_of(*this, *registries_, named);
     if (needs.labels && student.train.softmax.kind == "sampled")
       throw ConfigError("loss '" + name +
                         "' needs the full softmax: 'student.train.softmax.kind: sampled' serves "
@@ -157,15 +147,16 @@ void JobOptions::check() const {
       throw ConfigError("loss '" + name +
                         "' compares the rows of a whole step: it takes neither 'batch.accumulate' above 1 nor "
                         "'batch.rank_tokens'");
-    for (const double t : needs.label_rest_lse)
-      if (std::find(labels.temperatures.begin(), labels.temperatures.end(), t) == labels.temperatures.end())
-        throw ConfigError("loss '" + name + "' works at temperature " + base::Json(t).dump() +
-                          ", which is not among 'labels.temperatures'");
   }
   if (!control) throw ConfigError("every loss needs labels, so there can be no control: add 'ce'");
-  for (const auto& [name, kind] : teacher.losses)
-    if (name_loss(name, *kind.options, registries_->losses.make(kind)).loss->needs().labels)
-      throw ConfigError("teacher loss '" + name + "' needs labels, and a teacher has none");
+  const auto refuse_labels = [&](const std::string& whose, const TeacherOptions& side) {
+    if (side.losses.empty() && side.weights.empty()) throw ConfigError("'" + whose + ".losses' is empty");
+    for (const auto& [name, kind] : side.losses)
+      if (name_loss(name, *kind.options, registries_->losses.make(kind)).loss->needs().labels)
+        throw ConfigError("teacher loss '" + name + "' needs labels, and a teacher has none");
+  };
+  refuse_labels("teacher", teacher);
+  for (const auto& [name, side] : teachers) refuse_labels("teachers." + name, *side);
 }
 
 }  // namespace decant::trainer

@@ -10,6 +10,7 @@
 #include "data/sampler.h"
 #include "models/model.h"
 #include "monitoring/metrics.h"
+#include "trainer/label_options.h"
 #include "trainer/loss.h"
 #include "trainer/optimizer.h"
 
@@ -86,12 +87,6 @@ struct TeacherOptions : SideOptions {
   void describe(base::Fields& fields) override;
 };
 
-struct LabelOptions : base::Options {
-  std::int64_t k = 100;
-  std::vector<double> temperatures{1, 1.5, 2, 3, 4, 6, 10};
-  void describe(base::Fields& fields) override;
-};
-
 struct JobOptions : base::Options {
   explicit JobOptions(const Registries& registries);
   std::int64_t version = 1;
@@ -99,6 +94,7 @@ struct JobOptions : base::Options {
   DataOptions data;
   data::BatchOptions batch;
   TeacherOptions teacher;
+  base::GroupMap<TeacherOptions> teachers;  // beside it, for label sets
   SideOptions student;
   std::map<std::string, base::KindOptions> losses;  // the student's; the control keeps those that need no labels
   LabelOptions labels;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <numeric>
+#include <optional>
 
 #include "base/files.h"
 #include "trainer/blocks.h"
@@ -14,65 +15,86 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kBlockRows = 64;
 
-template <class T>
-void append(std::vector<T>& to, const torch::Tensor& from) {
-  const auto host = from.cpu().contiguous();
-  const auto* data = static_cast<const T*>(host.const_data_ptr());
-  to.insert(to.end(), data, data + host.numel());
+std::set<std::string> published(const LabelKind& kind) {
+  auto taps = kind.taps();
+  taps.erase("hidden");  // is returned anyway
+  return taps;
 }
 
-/// The teacher's labels of one fixed block of rows.
-data::TopKLabels label_block(models::SequenceModel& teacher, const data::Dataset& dataset, std::int64_t first,
-                             std::int64_t last, const data::LabelSpec& spec, torch::Device device) {
-  std::vector<std::int64_t> rows(static_cast<std::size_t>(last - first));
-  std::iota(rows.begin(), rows.end(), first);
-  const auto batch = dataset.training_batch(rows, spec.max_length);
-  data::TopKLabels out;
-  out.k = spec.k;
-  out.temperatures = spec.temperatures;
+/// The labels of one fixed block of rows.
+data::LabelRows label_block(models::SequenceModel& teacher, const LabelKind& kind, const data::Dataset& dataset,
+                            const std::vector<std::int64_t>& rows, const std::shared_ptr<const data::LabelSpec>& spec,
+                            torch::Device device) {
+  const auto batch = dataset.training_batch(rows, spec->max_length);
+  data::LabelRows out(spec);
   if (batch.targets() == 0) return out;
-  const auto scores = teacher.forward(make_inputs(batch, device, 0)).scores;
-  const auto targets = torch::tensor(batch.target_ids, torch::kInt64).to(device);
-  const auto best = teacher.table().topk(scores.hidden, {spec.k, spec.temperatures, targets});
-  if (!best.logits.isfinite().all().item<bool>() || !best.target_logit.isfinite().all().item<bool>() ||
-      best.rest_lse.isnan().any().item<bool>())
-    throw NumericError("the teacher's scores of rows " + std::to_string(first) + " to " + std::to_string(last - 1) +
-                       " are not finite");
-  const auto peak = best.logits.select(1, 0);
-  const auto temperatures = torch::tensor(spec.temperatures, torch::kFloat32).to(device);
-  append(out.ids, best.ids);
-  append(out.logits_half, (best.logits - peak.unsqueeze(1)).to(torch::kFloat16));
-  append(out.peak, peak);
-  append(out.rest_lse, best.rest_lse - peak.unsqueeze(1) / temperatures);
-  append(out.target_logit, best.target_logit);
-  append(out.target_rank, best.target_rank);
+  const auto inputs = make_inputs(batch, device, 0);
+  auto output = teacher.forward(inputs, published(kind));
+  TeacherBlock block{batch, dataset, rows.front(), rows.back(), output.scores.hidden, &teacher.table(), {}, {}};
+  block.targets = torch::tensor(batch.target_ids, torch::kInt64).to(device);
+  for (const auto& tap : kind.taps())
+    block.taps[tap] = tap == "hidden" ? output.scores.hidden : output.taps.at(tap).index_select(0, inputs.score_tokens);
+  kind.make(block, out);
+  out.targets = batch.targets();
   return out;
 }
 
-void join(data::TopKLabels& to, const data::TopKLabels& from) {
-  const auto add = [](auto& into, const auto& more) { into.insert(into.end(), more.begin(), more.end()); };
-  add(to.ids, from.ids);
-  add(to.logits_half, from.logits_half);
-  add(to.peak, from.peak);
-  add(to.rest_lse, from.rest_lse);
-  add(to.target_logit, from.target_logit);
-  add(to.target_rank, from.target_rank);
+std::vector<std::int64_t> rows_between(std::int64_t first, std::int64_t last) {
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(last - first));
+  std::iota(rows.begin(), rows.end(), first);
+  return rows;
 }
 
-data::TopKLabels label_part(models::SequenceModel& teacher, const data::Dataset& dataset, std::int64_t first,
-                            std::int64_t last, const data::LabelSpec& spec, Context& context) {
-  const std::int64_t blocks = (last - first + kBlockRows - 1) / kBlockRows;
-  std::vector<data::TopKLabels> parts(static_cast<std::size_t>(blocks));
-  const auto device = context.communicator.device();
-  for_each_block(blocks, 0, 1, context.threads, device, [&](std::int64_t block) {
-    const std::int64_t begin = first + block * kBlockRows;
+/// One run of labelling: what all parts share.
+struct Labelling {
+  models::SequenceModel& teacher;
+  const LabelKind& kind;
+  const data::Dataset& dataset;
+  const data::LabelWriter& writer;
+  const data::LabelSet* previous;  // null: nothing to take over
+  Context& context;
+};
+
+/// Labels of `rows`, blocks of which go to threads.
+data::LabelRows label_rows(const Labelling& of, const std::vector<std::int64_t>& rows) {
+  const std::int64_t count = static_cast<std::int64_t>(rows.size()), blocks = (count + kBlockRows - 1) / kBlockRows;
+  std::vector<data::LabelRows> parts(static_cast<std::size_t>(blocks));
+  const auto device = of.context.communicator.device();
+  for_each_block(blocks, 0, 1, of.context.threads, device, [&](std::int64_t block) {
+    const auto begin = rows.begin() + block * kBlockRows;
+    const std::vector<std::int64_t> some(begin, begin + std::min(kBlockRows, count - block * kBlockRows));
     parts[static_cast<std::size_t>(block)] =
-        label_block(teacher, dataset, begin, std::min(begin + kBlockRows, last), spec, device);
+        label_block(of.teacher, of.kind, of.dataset, some, of.writer.spec(), device);
   });
-  data::TopKLabels all;
-  all.k = spec.k;
-  all.temperatures = spec.temperatures;
-  for (const auto& part : parts) join(all, part);
+  data::LabelRows all(of.writer.spec());
+  for (const auto& part : parts) all.append(part, 0, part.targets);
+  return all;
+}
+
+/// The rows of a part, those that `previous` has kept from being labelled again; counts both.
+data::LabelRows label_part(const Labelling& of, std::int64_t part, LabelResult& result) {
+  const auto [first, last] = of.writer.part_rows(part);
+  const auto rows = rows_between(first, last);
+  std::vector<std::int64_t> missing;
+  for (const auto row : rows)
+    if (of.previous == nullptr || !of.previous->has_row(row)) missing.push_back(row);
+  const auto made = label_rows(of, missing);
+  result.labelled_now += made.targets;
+  if (missing.size() == rows.size()) return made;
+  result.reused_rows += static_cast<std::int64_t>(rows.size() - missing.size());
+  data::LabelRows all(of.writer.spec());
+  std::int64_t at = 0;
+  auto next = missing.begin();
+  for (const auto row : rows) {
+    if (next == missing.end() || *next != row) {
+      of.previous->read_row(row, all);
+      continue;
+    }
+    ++next;
+    const auto targets = of.dataset.training_targets(row, of.writer.spec()->max_length);
+    all.append(made, at, targets);
+    at += targets;
+  }
   return all;
 }
 
@@ -87,14 +109,86 @@ void check_disk(const std::filesystem::path& folder, const data::LabelSpec& spec
   const auto needed = static_cast<std::uintmax_t>(positions * data::label_bytes_per_target(spec));
   const auto free = base::free_bytes(folder);
   if (needed > free)
-    throw base::FileError(folder.string(), "the labels take about " + std::to_string(needed >> 20) + " MiB and only " +
-                                               std::to_string(free >> 20) + " MiB are free; lower labels.k");
+    throw base::FileError(folder.string(), "the labels take up to " + std::to_string(needed >> 20) + " MiB and only " +
+                                               std::to_string(free >> 20) +
+                                               " MiB are free; lower labels.k, or choose another labels.kind or dtype");
+}
+
+/// A finished set of the same recipe and other events, when there is one.
+std::optional<data::LabelSet> find_previous(const std::filesystem::path& folder, const data::Dataset& dataset,
+                                            const data::LabelSpec& spec) {
+  auto before = folder;
+  before += ".previous";
+  if (!std::filesystem::exists(before / "manifest.json")) return std::nullopt;
+  try {
+    auto set = data::LabelSet::of_other_events(before, dataset, spec.max_length);
+    if (set.spec().recipe != spec.recipe || set.spec().columns != spec.columns) return std::nullopt;
+    return set;
+  } catch (const base::Error&) {
+    return std::nullopt;  // damaged, or of another catalogue: everything is labelled anew
+  }
+}
+
+/// Labels this rank's parts; false when it was stopped.
+bool label_parts(const Labelling& of, LabelResult& result) {
+  auto& context = of.context;
+  const std::int64_t parts = of.writer.parts(), world = context.world();
+  const std::int64_t mine = (parts - context.rank() + world - 1) / world;
+  context.metrics.set("decant_label_parts", static_cast<double>(mine));
+  context.progress.start("labels", 0, mine);
+  for (std::int64_t part = context.rank(); part < parts; part += world) {
+    if (context.stop_requested) return false;
+    if (!of.writer.has_part(part)) {
+      const auto labels = label_part(of, part, result);
+      context.faults.at("label-part", part);
+      of.writer.write_part(part, labels, context.threads);
+      context.metrics.add("decant_label_positions_total", static_cast<double>(labels.targets));
+    }
+    const std::int64_t done = part / world + 1;
+    context.metrics.set("decant_label_parts_done", static_cast<double>(done));
+    context.progress.update(done, "");
+  }
+  return true;
 }
 
 }  // namespace
 
-LabelResult label_dataset(models::SequenceModel& teacher, const data::Dataset& dataset, const data::LabelSpec& spec,
-                          const std::filesystem::path& folder, Context& context) {
+LabelShape label_shape(models::SequenceModel& teacher, const LabelKind& kind, const data::Dataset& dataset,
+                       data::Element values) {
+  LabelShape shape{dataset, teacher.max_length(), {}, values};
+  if (kind.taps().empty()) return shape;
+  const torch::NoGradGuard no_grad;
+  data::PackedBatch one;
+  one.sample_ids = {0}, one.offsets = {0, 1}, one.window_starts = {0};
+  one.columns = {{"items", {0}}};
+  one.target_tokens = {0};
+  const auto device = teacher.parameters().front().device();
+  const auto output = teacher.forward(make_inputs(one, device, 0), published(kind));
+  for (const auto& tap : kind.taps())
+    shape.tap_widths[tap] = (tap == "hidden" ? output.scores.hidden : output.taps.at(tap)).size(1);
+  return shape;
+}
+
+double estimate_label_seconds(models::SequenceModel& teacher, const LabelKind& kind, const data::Dataset& dataset,
+                              const data::LabelSpec& spec, torch::Device device, int workers) {
+  const auto some = rows_between(0, std::min(dataset.info().rows, kBlockRows));
+  const auto shared = std::make_shared<const data::LabelSpec>(spec);
+  double seconds = 0;
+  std::int64_t targets = 0;
+  // One block, on one thread as in labelling; the first time warms up. Two "threads": see for_each_block.
+  for_each_block(1, 0, 1, device.is_cuda() ? 1 : 2, device, [&](std::int64_t) {
+    for (int time = 0; time < 2; ++time) {
+      const auto started = Clock::now();
+      targets = label_block(teacher, kind, dataset, some, shared, device).targets;
+      seconds = std::chrono::duration<double>(Clock::now() - started).count();
+    }
+  });
+  const auto all = static_cast<double>(data::training_targets(dataset, spec.max_length));
+  return targets == 0 ? 0 : seconds / static_cast<double>(targets) * all / std::max(1, workers);
+}
+
+LabelResult label_dataset(models::SequenceModel& teacher, const LabelKind& kind, const data::Dataset& dataset,
+                          const data::LabelSpec& spec, const std::filesystem::path& folder, Context& context) {
   context.metrics.set_stage("labels");
   teacher.eval();
   const data::LabelWriter writer(folder, dataset, spec);
@@ -103,32 +197,20 @@ LabelResult label_dataset(models::SequenceModel& teacher, const data::Dataset& d
   if (context.leads()) {
     writer.prepare();
     check_disk(folder, spec, result.positions);
+    const auto device = context.communicator.device();
+    result.estimated_seconds = estimate_label_seconds(teacher, kind, dataset, spec, device,
+                                                      context.world() * (device.is_cuda() ? 1 : context.threads));
+    const auto bytes = result.positions * data::label_bytes_per_target(spec);
+    context.progress.say("labels: " + std::to_string(result.positions) + " positions, at most " +
+                         std::to_string(bytes >> 20) + " MiB, about " +
+                         std::to_string(static_cast<std::int64_t>(result.estimated_seconds) + 1) + " s");
   }
   context.communicator.barrier();
   const auto started = Clock::now();
-  const std::int64_t parts = writer.parts(), world = context.world();
-  const std::int64_t mine = (parts - context.rank() + world - 1) / world;  // parts of this rank
-  context.metrics.set("decant_label_parts", static_cast<double>(mine));
-  context.progress.start("labels", 0, mine);
-  std::vector<std::int64_t> labelled(1, 0), stopped(1, 0);
-  for (std::int64_t part = context.rank(); part < parts; part += context.world()) {
-    if (context.stop_requested) {
-      stopped[0] = 1;
-      break;
-    }
-    if (!writer.has_part(part)) {
-      const auto [first, last] = writer.part_rows(part);
-      const auto labels = label_part(teacher, dataset, first, last, spec, context);
-      context.faults.at("label-part", part);
-      writer.write_part(part, labels);
-      labelled[0] += static_cast<std::int64_t>(labels.peak.size());
-      context.metrics.add("decant_label_positions_total", static_cast<double>(labels.peak.size()));
-    }
-    const std::int64_t done = part / world + 1;
-    context.metrics.set("decant_label_parts_done", static_cast<double>(done));
-    context.progress.update(done, "");
-  }
-  context.communicator.all_reduce_host(labelled, dist::Reduce::kSum);
+  const auto previous = find_previous(folder, dataset, spec);
+  const bool whole = label_parts({teacher, kind, dataset, writer, previous ? &*previous : nullptr, context}, result);
+  std::vector<std::int64_t> sums{result.labelled_now, result.reused_rows}, stopped{whole ? 0 : 1};
+  context.communicator.all_reduce_host(sums, dist::Reduce::kSum);
   // Agreed on: a rank that had no part left must not wait for one that went.
   context.communicator.all_reduce_host(stopped, dist::Reduce::kMax);
   if (stopped[0] > 0)
@@ -137,8 +219,8 @@ LabelResult label_dataset(models::SequenceModel& teacher, const data::Dataset& d
   const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
   if (context.leads()) writer.finish();
   context.communicator.barrier();
-  result.labelled_now = labelled[0];
-  result.positions_per_second = labelled[0] > 0 ? static_cast<double>(labelled[0]) / seconds : 0;
+  result.labelled_now = sums[0], result.reused_rows = sums[1];
+  result.positions_per_second = result.labelled_now > 0 ? static_cast<double>(result.labelled_now) / seconds : 0;
   result.bytes = bytes_in(folder);
   context.progress.finish("labels done: " + std::to_string(result.positions) + " positions");
   return result;

@@ -1,22 +1,35 @@
-// Generates the teacher's soft labels, data-parallel: parts are dealt to ranks, blocks of a part to threads.
+// Generates a teacher's soft labels, data-parallel: parts are dealt to ranks, blocks of a part to threads.
 #pragma once
 
 #include "data/dataset.h"
 #include "data/label_store.h"
 #include "models/model.h"
 #include "trainer/context.h"
+#include "trainer/labels/label_kind.h"
 
 namespace decant::trainer {
 
 struct LabelResult {
-  std::int64_t positions = 0;       // labelled in all
-  std::int64_t labelled_now = 0;    // by this run; the rest was there
+  std::int64_t positions = 0;       // of the set
+  std::int64_t labelled_now = 0;    // of them by this run; the rest was there
+  std::int64_t reused_rows = 0;     // taken over from a set of other events, row by row
   double positions_per_second = 0;  // of this run, over all ranks; 0: nothing was labelled
-  std::int64_t bytes = 0;           // of the store on disk
+  double estimated_seconds = 0;     // what was said before
+  std::int64_t bytes = 0;           // of the set on disk
 };
 
-/// Writes the label store of `spec` to `folder`, continuing where a run with the same key was cut. Collective.
-LabelResult label_dataset(models::SequenceModel& teacher, const data::Dataset& dataset, const data::LabelSpec& spec,
-                          const std::filesystem::path& folder, Context& context);
+/// What decides the width of a kind's columns, of this teacher and data.
+[[nodiscard]] LabelShape label_shape(models::SequenceModel& teacher, const LabelKind& kind,
+                                     const data::Dataset& dataset, data::Element values);
+
+/// Seconds that labelling the whole dataset takes on `workers` threads in all, from one block of rows.
+[[nodiscard]] double estimate_label_seconds(models::SequenceModel& teacher, const LabelKind& kind,
+                                            const data::Dataset& dataset, const data::LabelSpec& spec,
+                                            torch::Device device, int workers);
+
+/// Writes the label set of `spec` to `folder`, continuing where a run with the same key was cut. Rows whose events a
+/// finished set of the same recipe in `<folder>.previous` has seen are taken from there. Collective.
+LabelResult label_dataset(models::SequenceModel& teacher, const LabelKind& kind, const data::Dataset& dataset,
+                          const data::LabelSpec& spec, const std::filesystem::path& folder, Context& context);
 
 }  // namespace decant::trainer

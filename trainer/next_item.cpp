@@ -89,8 +89,7 @@ models::Inputs make_inputs(const data::PackedBatch& batch, torch::Device device,
 }
 
 NextItem::NextItem(std::shared_ptr<models::SequenceModel> model, std::vector<NamedLoss> losses,
-                   const data::Dataset& dataset, const SoftmaxOptions& softmax, Context& context,
-                   const RunFacts& facts)
+                   const data::Dataset& dataset, const SoftmaxOptions& softmax, Context& context, const RunFacts& facts)
     : model_(std::move(model)),
       losses_(std::move(losses)),
       dataset_(dataset),
@@ -98,13 +97,8 @@ NextItem::NextItem(std::shared_ptr<models::SequenceModel> model, std::vector<Nam
       context_(context),
       rows_(context.communicator) {
   const auto device = context.communicator.device();
-  known_ = {dataset.info().items,
-            dataset.info().rows,
-            facts.seed,
-            tap_widths(*model_, taps_of(losses_), device),
-            facts.vector_widths,
-            context.rank(),
-            context.world()};
+  known_ = {dataset.info().items, dataset.info().rows, facts.seed,     tap_widths(*model_, taps_of(losses_), device),
+            facts.vector_widths,  context.rank(),      context.world()};
   for (auto& named : losses_) {
     if (named.sets.empty() && named.loss->needs().labels) named.sets = {"teacher"};
     named.loss->prepare(known_);

@@ -18,7 +18,7 @@ struct Pipeline::Impl {
   /// With what it left still there: a folder that was deleted is made again.
   [[nodiscard]] bool done(const std::string& stage, const std::string& key) const {
     const auto record = read_stage(space.folder(stage));
-    const bool is_store = stage == "dataset" || stage == "labels";
+    const bool is_store = stage == "dataset" || stage.starts_with("labels/");
     return record && record->done && record->key == key &&
            fs::exists(space.folder(stage) / (is_store ? "manifest.json" : "weights.safetensors"));
   }
@@ -69,44 +69,42 @@ struct Pipeline::Impl {
 
   /// Before a student is trained on them: the labels must be those of this job's teacher and options.
   void require_labels() {
-    const auto record = read_stage(space.folder("labels"));
-    if (!record || !record->done || record->key != space.labels_key())
-      throw base::FileError(space.folder("labels").string(),
-                            "holds no finished labels of this job's teacher and options: run 'decant label' first");
+    for (const auto& set : space.used_sets()) {
+      if (!space.job.labels.find(set)->folder.empty()) continue;  // made elsewhere: opening it checks that it fits
+      const auto folder = space.folder("labels/" + set);
+      const auto record = read_stage(folder);
+      if (!record || !record->done || record->key != space.labels_key(set))
+        throw base::FileError(folder.string(),
+                              "holds no finished labels of this job's teacher and options: run 'decant label' first");
+    }
   }
 
-  void train_side(const std::string& stage, const std::string& key, SideOptions& side, std::vector<NamedLoss> losses,
-                  const data::LabelStore* labels, std::uint64_t salt) {
+  void train_side(const std::string& stage, const std::string& key, const SideOptions& side,
+                  std::vector<NamedLoss> losses, const data::LabelStore* labels, std::uint64_t salt) {
     auto model = space.make_model(side, salt);
     const auto seed = base::key_of(static_cast<std::uint64_t>(space.job.run.seed), salt);
-    NextItem task(model, std::move(losses), space.dataset(), side.train.softmax, run_context, {seed, {}});
+    NextItem task(model, std::move(losses), space.dataset(), side.train.softmax, run_context,
+                  {seed, labels ? labels->widths("vectors") : std::map<std::string, std::int64_t>{}});
     const auto optimizer = space.registries.optimizers.make(side.optimizer, task.parameters());
     auto metadata = model->spec();
     metadata["stage"] = stage;
     metadata["catalogue_hash"] = space.dataset().info().catalogue_hash;
-    const TrainSetup setup{stage,
-                           space.folder(stage),
-                           key,
-                           seed,
-                           model->max_length(),
-                           space.dataset(),
-                           labels,
-                           space.job.batch,
-                           side.train};
+    const TrainSetup setup{stage,  space.folder(stage), key,       seed, model->max_length(), space.dataset(),
+                           labels, space.job.batch,     side.train};
     auto result = train(task, *optimizer, setup, run_context, metadata).to_json();
     if (run_context.leads())
       result["weights_hash"] = models::hash_tensors(models::load_weights(weights_path(setup.folder)).tensors);
     end(stage, key, result);
   }
 
-  void take_teacher(const std::string& key) {
+  void take_teacher(const TeacherSide& side, const std::string& key) {
     if (run_context.leads()) {
-      base::write_file(weights_path(space.folder("teacher")), base::read_file(space.job.teacher.weights));
-      const auto model = space.load_model(space.job.teacher, "teacher");  // refuses what does not fit
-      finish_stage(space.folder("teacher"), key,
-                   {{"taken_from", fs::path(space.job.teacher.weights).filename().string()},
-                    {"weights_hash",
-                     models::hash_tensors(models::load_weights(weights_path(space.folder("teacher"))).tensors)}});
+      const auto folder = space.folder(side.stage);
+      base::write_file(weights_path(folder), base::read_file(side.options.weights));
+      const auto model = space.load_model(side.options, side.stage);  // refuses what does not fit
+      finish_stage(folder, key,
+                   {{"taken_from", fs::path(side.options.weights).filename().string()},
+                    {"weights_hash", models::hash_tensors(models::load_weights(weights_path(folder)).tensors)}});
     }
     run_context.communicator.rendezvous();
   }
@@ -135,26 +133,39 @@ void Pipeline::import() {
 
 void Pipeline::train_teacher() {
   auto& space = impl_->space;
-  const auto key = space.teacher_key();
-  if (!impl_->begin("teacher", key)) return;
-  if (!space.job.teacher.weights.empty()) return impl_->take_teacher(key);
-  impl_->train_side("teacher", key, space.job.teacher, space.make_losses(space.job.teacher.losses, false), nullptr,
-                    kTeacherSalt);
+  for (const auto& name : space.teacher_names()) {
+    const auto side = space.teacher_side(name);
+    const auto key = space.teacher_key(name);
+    if (!impl_->begin(side.stage, key)) continue;
+    if (!side.options.weights.empty())
+      impl_->take_teacher(side, key);
+    else
+      impl_->train_side(side.stage, key, side.options, space.make_losses(side.options.losses, false), nullptr,
+                        side.salt);
+  }
 }
 
 void Pipeline::label() {
   auto& space = impl_->space;
-  const auto spec = space.label_spec();
-  if (!impl_->begin("labels", spec.key)) return;
-  const auto teacher = space.load_model(space.job.teacher, "teacher");
-  const auto result = label_dataset(*teacher, space.dataset(), spec, space.folder("labels"), space.context);
-  impl_->end("labels", spec.key,
-             {{"positions", result.positions},
-              {"bytes", result.bytes},
-              {"k", spec.k},
-              {"temperatures", spec.temperatures},
-              {"positions_per_second",
-               result.positions_per_second > 0 ? base::Json(result.positions_per_second) : base::Json()}});
+  for (const auto& [name, set] : space.job.labels.all()) {
+    const std::string stage = "labels/" + name, key = space.labels_key(name);
+    if (!set->folder.empty() || !impl_->begin(stage, key)) continue;
+    const auto side = space.teacher_side(set->teacher);
+    const auto teacher = space.load_model(side.options, side.stage);
+    const auto spec = space.label_spec(name, *teacher);
+    const auto result =
+        label_dataset(*teacher, *set->make_kind(), space.dataset(), spec, space.folder(stage), space.context);
+    base::Json record = {{"kind", spec.kind},
+                         {"teacher", spec.teacher},
+                         {"positions", result.positions},
+                         {"bytes", result.bytes},
+                         {"reused_rows", result.reused_rows},
+                         {"estimated_seconds", result.estimated_seconds},
+                         {"positions_per_second",
+                          result.positions_per_second > 0 ? base::Json(result.positions_per_second) : base::Json()}};
+    record.update(spec.options);
+    impl_->end(stage, key, record);
+  }
 }
 
 void Pipeline::distill() {
@@ -170,11 +181,7 @@ void Pipeline::distill() {
   const auto student_key = space.student_key(needs_labels);
   if (needs_labels && !impl_->done("student", student_key)) impl_->require_labels();
   if (impl_->begin("student", student_key)) {
-    std::unique_ptr<data::LabelStore> labels;
-    if (needs_labels)
-      labels = std::make_unique<data::LabelStore>(space.folder("labels"), space.dataset(),
-                                                  space.make_model(space.job.student, kStudentSalt)->max_length(),
-                                                  static_cast<std::size_t>(space.job.data.cache_mib) << 20);
+    const auto labels = space.open_labels(space.make_model(space.job.student, kStudentSalt)->max_length());
     impl_->train_side("student", student_key, space.job.student, student, labels.get(), kStudentSalt);
   }
   const auto key = space.student_key(false);

@@ -1,7 +1,9 @@
 // --dry-run: what a run would do, from what is on disk; nothing is written.
 #include <algorithm>
 
+#include "base/files.h"
 #include "data/label_store.h"
+#include "trainer/labeller.h"
 #include "trainer/pipeline.h"
 #include "trainer/stage.h"
 
@@ -18,6 +20,35 @@ base::Json model_plan(const SideOptions& side, const Registries& registries, std
           {"training_memory_mib", count.total() * 16.0 / (1 << 20)}};
 }
 
+/// A set's size, and the time that one block of an untrained teacher takes, times all blocks.
+base::Json labels_plan(const JobOptions& job, const LabelSetOptions& set, const Registries& registries,
+                       const data::Dataset& dataset, int ranks) {
+  if (!set.folder.empty()) return {{"made elsewhere", set.folder}};
+  const SideOptions* side = set.teacher == "teacher" ? &job.teacher : job.teachers.find(set.teacher);
+  const auto teacher = registries.models.make(side->model, models::ModelContext{dataset.info().items, 0});
+  teacher->eval();
+  const auto kind = set.make_kind();
+  data::LabelSpec spec;
+  spec.kind = set.kind;
+  spec.max_length = teacher->max_length();
+  spec.items = dataset.info().items;
+  try {
+    spec.columns = kind->columns(label_shape(*teacher, *kind, dataset, set.values()));
+  } catch (const base::Error& error) {  // ids of a set that is not there yet; dense above its limit
+    return {{"kind", set.kind}, {"not known", error.what()}};
+  }
+  const auto positions = data::training_targets(dataset, spec.max_length);
+  const auto bytes = positions * data::label_bytes_per_target(spec);
+  const int threads = job.run.threads > 0 ? static_cast<int>(job.run.threads) : 1;
+  return {{"kind", set.kind},
+          {"teacher", set.teacher},
+          {"positions", positions},
+          {"bytes_a_position", data::label_bytes_per_target(spec)},
+          {"bytes", bytes},
+          {"free_bytes", base::free_bytes(job.run.folder)},
+          {"seconds", estimate_label_seconds(*teacher, *kind, dataset, spec, torch::kCPU, ranks * threads)}};
+}
+
 base::Json status_of(const fs::path& folder) {
   const auto record = read_stage(folder);
   if (!record) return "absent";
@@ -31,8 +62,12 @@ base::Json Pipeline::plan(JobOptions& job, const Registries& registries, int ran
   const fs::path run(job.run.folder);
   const fs::path folder = job.data.dataset.empty() ? run / "dataset" : fs::path(job.data.dataset);
   base::Json out{{"run", job.run.folder}, {"ranks", ranks}};
-  for (const char* stage : {"dataset", "teacher", "labels", "student", "control"})
-    out["stages"][stage] = status_of(std::string(stage) == "dataset" ? folder : run / stage);
+  std::vector<std::string> stages{"dataset", "teacher"};
+  for (const auto& [name, side] : job.teachers) stages.push_back("teachers/" + name);
+  for (const auto& [name, set] : job.labels.all())
+    if (set->folder.empty()) stages.push_back("labels/" + name);
+  stages.insert(stages.end(), {"student", "control"});
+  for (const auto& stage : stages) out["stages"][stage] = status_of(stage == "dataset" ? folder : run / stage);
   if (!fs::exists(folder / "manifest.json")) {
     out["dataset"] = "not imported yet: sizes are known after 'decant import'";
     return out;
@@ -42,14 +77,9 @@ base::Json Pipeline::plan(JobOptions& job, const Registries& registries, int ran
   out["dataset"] = {{"rows", info.rows}, {"items", info.items}, {"events", info.events}};
   out["teacher"] = model_plan(job.teacher, registries, info.items);
   out["student"] = model_plan(job.student, registries, info.items);
-  const auto length = registries.models.make(job.teacher.model, models::ModelContext{info.items, 0})->max_length();
-  data::LabelSpec spec;
-  spec.k = std::min(job.labels.k, info.items);
-  spec.temperatures = job.labels.temperatures;
-  const auto positions = data::training_targets(dataset, length);
-  out["labels"] = {{"positions", positions},
-                   {"bytes_a_position", data::label_bytes_per_target(spec)},
-                   {"bytes", positions * data::label_bytes_per_target(spec)}};
+  const auto length = registries.models.make(job.student.model, models::ModelContext{info.items, 0})->max_length();
+  for (const auto& [name, set] : job.labels.all())
+    out["labels"][name] = labels_plan(job, *set, registries, dataset, ranks);
   const data::Sampler sampler(dataset, job.batch, length, static_cast<std::uint64_t>(job.run.seed));
   out["steps_an_epoch"] = sampler.steps(0);
   return out;

@@ -44,6 +44,9 @@ base::Json model_json(models::SequenceModel& model, const std::string& stage, Wo
           {"fidelity", nullptr}};
 }
 
+/// Of the teacher's best items, over which fidelity compares; all others are one bucket.
+constexpr std::int64_t kFidelityItems = 100;
+
 base::Json baseline_json(Baseline kind, Workspace& space) {
   const BaselineRanker ranker(space.dataset(), kind);
   const auto valid = ranker.evaluate(data::Split::kValid, space.context);
@@ -57,7 +60,7 @@ base::Json baseline_json(Baseline kind, Workspace& space) {
 
 base::Json fidelity_json(models::SequenceModel* teacher, models::SequenceModel& side, Workspace& space) {
   if (teacher == nullptr) return nullptr;
-  const auto fidelity = measure_fidelity(*teacher, side, space.dataset(), space.job.labels.k, space.context);
+  const auto fidelity = measure_fidelity(*teacher, side, space.dataset(), kFidelityItems, space.context);
   return {{"valid_kl", fidelity.kl}, {"valid_overlap@10", fidelity.overlap_at_10}};
 }
 
@@ -106,8 +109,11 @@ std::string unfit(const std::string& stage, Workspace& space) {
 }
 
 base::Json labels_json(Workspace& space) {
-  const auto record = read_stage(space.folder("labels"));
-  return record && record->done ? record->result : base::Json();
+  base::Json out;  // null when there are none
+  for (const auto& [name, set] : space.job.labels.all())
+    if (const auto record = read_stage(space.folder("labels/" + name)); record && record->done)
+      out[name] = record->result;
+  return out;
 }
 
 }  // namespace

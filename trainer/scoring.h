@@ -27,9 +27,9 @@ namespace decant::trainer {
 
 /// Beside the model's output.
 struct ScoringOptions {
-  bool sampled = false;             // the catalogue is a sample of the table
+  bool sampled = false;  // the catalogue is a sample of the table
   std::uint64_t step_key = 0;
-  RowGather* rows = nullptr;        // may be null when no loss has batch scope
+  RowGather* rows = nullptr;  // may be null when no loss has batch scope
 };
 
 class Scoring {

@@ -10,7 +10,9 @@ constexpr const char* kFormat = "decant-stage";
 constexpr int kVersion = 1;
 
 fs::path record_path(const fs::path& folder) {
-  return folder.parent_path() / "stages" / (folder.filename().string() + ".json");
+  const fs::path group = folder.parent_path().filename(), file = folder.filename().string() + ".json";
+  if (group == "labels" || group == "teachers") return folder.parent_path().parent_path() / "stages" / group / file;
+  return folder.parent_path() / "stages" / file;
 }
 
 }  // namespace

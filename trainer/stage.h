@@ -1,4 +1,5 @@
-// The record of a stage: key, status, result. It stands beside the stage's folder, as stages/<stage>.json of the run.
+// The record of a stage: key, status, result. It stands beside the stage's folder, as stages/<stage>.json of the run; of
+// one of several (labels/<set>, teachers/<name>) as stages/labels/<set>.json.
 // Written by the leading rank only.
 #pragma once
 

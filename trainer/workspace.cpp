@@ -27,7 +27,7 @@ void check_same_network(const models::WeightsFile& file, const models::SequenceM
 }
 
 /// Raised when a change of the code changes results, so that old stages are not taken for new ones.
-constexpr int kTrainingVersion = 1, kLabelVersion = 1;
+constexpr int kTrainingVersion = 1;
 
 }  // namespace
 
@@ -60,7 +60,8 @@ std::shared_ptr<models::SequenceModel> Workspace::load_model(const SideOptions& 
   const auto path = weights_path(folder(stage));
   if (!fs::exists(path))
     throw CheckpointError(path.string(), "is not there: run 'decant " +
-                                             std::string(stage == "teacher" ? "train-teacher" : "distill") + "' first");
+                                             std::string(stage.starts_with("teacher") ? "train-teacher" : "distill") +
+                                             "' first");
   auto model = make_model(side, 0);
   models::NamedTensors targets;
   for (const auto& item : model->named_parameters()) targets.emplace_back(item.key(), item.value());
@@ -96,46 +97,26 @@ base::Json Workspace::common_parts() {
           {"batch", resolved.at("batch")},        {"group_rows", dataset().cached_rows()}};
 }
 
-std::string Workspace::teacher_key() {
-  const auto& side = resolved.at("teacher");
-  if (!job.teacher.weights.empty())
+std::string Workspace::teacher_key(const std::string& teacher) {
+  const auto [options, stage, side, salt] = teacher_side(teacher);
+  if (!options.weights.empty())
     return stage_key({{"catalogue", dataset().info().catalogue_hash},
                       {"model", side.at("model")},
-                      {"weights", base::hash_hex(base::read_file(job.teacher.weights))}});
+                      {"weights", base::hash_hex(base::read_file(options.weights))}});
   auto parts = common_parts();
   for (const char* part : {"model", "optimizer", "losses"}) parts[part] = side.at(part);
   parts["train"] = train_part(side);
+  if (salt != kTeacherSalt) parts["teacher"] = teacher;  // its first weights are its own
   return stage_key(parts);
 }
 
-std::string Workspace::teacher_hash() {
-  const auto record = read_stage(folder("teacher"));
-  if (!record || !record->done || record->key != teacher_key())
-    throw CheckpointError(folder("teacher").string(),
+std::string Workspace::teacher_hash(const std::string& teacher) {
+  const auto stage = teacher_side(teacher).stage;
+  const auto record = read_stage(folder(stage));
+  if (!record || !record->done || record->key != teacher_key(teacher))
+    throw CheckpointError(folder(stage).string(),
                           "holds no finished teacher of this job: run 'decant train-teacher' first");
   return record->result.at("weights_hash");
-}
-
-data::LabelSpec Workspace::label_spec() {
-  data::LabelSpec spec;
-  const auto& info = dataset().info();
-  spec.teacher_hash = teacher_hash();
-  spec.catalogue_hash = info.catalogue_hash;
-  spec.content_hash = info.content_hash;
-  spec.max_length = make_model(job.teacher, kTeacherSalt)->max_length();
-  spec.k = std::min(job.labels.k, info.items);
-  spec.items = info.items;
-  spec.rows = info.rows;
-  spec.temperatures = job.labels.temperatures;
-  spec.key = labels_key();
-  return spec;
-}
-
-std::string Workspace::labels_key() {
-  return stage_key({{"label_version", kLabelVersion},
-                    {"teacher", teacher_hash()},
-                    {"events", dataset().info().content_hash},
-                    {"labels", resolved.at("labels")}});
 }
 
 std::string Workspace::student_key(bool with_labels) {
@@ -145,7 +126,8 @@ std::string Workspace::student_key(bool with_labels) {
   parts["train"] = train_part(side);
   for (const auto& named : make_losses(job.losses, with_labels))
     parts["losses"][named.name] = resolved.at("losses").at(named.name);
-  if (with_labels) parts["labels"] = labels_key();
+  if (with_labels)
+    for (const auto& set : used_sets()) parts["labels"][set] = labels_key(set);
   return stage_key(parts);
 }
 

@@ -15,6 +15,14 @@
 
 namespace decant::trainer {
 
+/// One of the teachers: its options, the stage that makes it, and its own salt.
+struct TeacherSide {
+  const TeacherOptions& options;
+  std::string stage;  // "teacher", "teachers/<name>"
+  const base::Json& resolved;
+  std::uint64_t salt;
+};
+
 class Workspace {
  public:
   Workspace(JobOptions& job, const Registries& registries, Context& context);
@@ -43,12 +51,24 @@ class Workspace {
   [[nodiscard]] bool needs_labels() const;
 
   /// Keys of the stages.
-  [[nodiscard]] std::string teacher_key();
-  [[nodiscard]] std::string labels_key();
+  [[nodiscard]] std::string teacher_key(const std::string& teacher = "teacher");
   [[nodiscard]] std::string student_key(bool with_labels);
-  [[nodiscard]] data::LabelSpec label_spec();
-  /// Hash of the teacher's finished weights.
-  [[nodiscard]] std::string teacher_hash();
+  /// Hash of a teacher's finished weights.
+  [[nodiscard]] std::string teacher_hash(const std::string& teacher = "teacher");
+
+  /// Teachers: "teacher", and those of `teachers`.
+  [[nodiscard]] std::vector<std::string> teacher_names() const;
+  [[nodiscard]] TeacherSide teacher_side(const std::string& teacher) const;
+
+  /// Label sets. What a set of this job is, made by `teacher`; its key, and what of that does not depend on events.
+  [[nodiscard]] data::LabelSpec label_spec(const std::string& set, models::SequenceModel& teacher);
+  [[nodiscard]] std::string labels_key(const std::string& set);
+  [[nodiscard]] std::string label_recipe(const std::string& set);
+  /// <run.folder>/labels/<set>, or the folder it was made in elsewhere.
+  [[nodiscard]] fs::path set_folder(const std::string& set) const;
+  /// Sets that the student's losses work on; opened together, null when there are none.
+  [[nodiscard]] std::vector<std::string> used_sets() const;
+  [[nodiscard]] std::unique_ptr<data::LabelStore> open_labels(std::int64_t max_length);
 
  private:
   [[nodiscard]] base::Json common_parts();

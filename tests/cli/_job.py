@@ -26,7 +26,7 @@ monitoring: {enabled: false}
 STAGES = ("teacher", "student", "control")
 
 # What may differ between two runs that came to the same: times and rates.
-TIMES = {"sequences_per_second", "positions_per_second", "seconds", "data_wait_share"}
+TIMES = {"sequences_per_second", "positions_per_second", "seconds", "estimated_seconds", "data_wait_share"}
 BOUND_SECONDS = 10
 
 
@@ -83,7 +83,7 @@ def expect_same(run, undisturbed, what):
     found = differences(without_times(run.report()), without_times(undisturbed.report()))
     expect(not found, f"{what}: report.json differs: {'; '.join(found)[:2000]}")
     files = [f"{stage}/weights.safetensors" for stage in STAGES]
-    files += [str(p.relative_to(undisturbed.folder)) for p in sorted((undisturbed.folder / "labels").glob("part-*.h5"))]
+    files += [str(p.relative_to(undisturbed.folder)) for p in sorted((undisturbed.folder / "labels/teacher").glob("part-*.h5"))]
     for name in files:
         expect((run.folder / name).read_bytes() == (undisturbed.folder / name).read_bytes(), f"{what}: {name} differs")
     for stage in STAGES:

@@ -41,12 +41,12 @@ def test(decant):
     damage("dataset/catalogue.h5")  # training does not ask for names
     inspected("catalogue.h5", "dataset")
     check("dataset/manifest.json", 3)
-    check("labels/part-00001.h5", 3, command="distill", without=sides)
-    inspected("part-00001.h5", "labels")
-    check("labels/manifest.json", 3, command="distill", without=sides)
-    check("stages/labels.json", 3, command="label")
+    check("labels/teacher/part-00001.h5", 3, command="distill", without=sides)
+    inspected("part-00001.h5", "labels/teacher")
+    check("labels/teacher/manifest.json", 3, command="distill", without=sides)
+    check("stages/labels/teacher.json", 3, command="label")
     if have_mpirun():
-        check("labels/part-00001.h5", 3, command="distill", without=sides, ranks=2)
+        check("labels/teacher/part-00001.h5", 3, command="distill", without=sides, ranks=2)
         check("teacher/weights.safetensors", 3, ranks=2)
 
     # A checkpoint to continue from, as if the student had not finished yet.

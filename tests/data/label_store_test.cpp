@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <thread>
 
 #include "data/errors.h"
@@ -29,13 +30,13 @@ class Labels : public testing::Test {
     spec.key = key;
     return {folder(), *dataset_, spec};
   }
-  [[nodiscard]] TopKLabels part_labels(const LabelWriter& writer, std::int64_t part) const {
+  [[nodiscard]] LabelRows part_labels(const LabelWriter& writer, std::int64_t part) const {
     const auto [first, last] = writer.part_rows(part);
     return labels_of(*dataset_, spec_, first, last);
   }
   void write_all() const { write_labels(writer(), *dataset_, spec_); }
   [[nodiscard]] std::string why_refused() const {
-    return message_of<base::Error>([&] { const LabelStore store(folder(), *dataset_, kMaxLength); });
+    return message_of<base::Error>([&] { const LabelSet store(folder(), *dataset_, kMaxLength); });
   }
   [[nodiscard]] std::vector<std::string> entries() const {
     std::vector<std::string> names;
@@ -62,18 +63,17 @@ TEST_F(Labels, SizesAreKnownBeforehand) {
   std::int64_t targets = 0;
   for (std::int64_t row = 0; row < kRows; ++row) targets += dataset_->training_targets(row, kMaxLength);
   EXPECT_EQ(training_targets(*dataset_, kMaxLength), targets);
-  EXPECT_EQ(label_bytes_per_target(spec_), 5 * 4 + 5 * 2 + 4 + 3 * 4 + 4 + 4);
+  EXPECT_EQ(label_bytes_per_target(spec_), 5 * 4 + 5 * 2 + 4 + 3 * 4 + 2 * 2);
 }
 
 TEST_F(Labels, ReadWhatWasWritten) {
   write_all();
-  const LabelStore store(folder(), *dataset_, kMaxLength);
+  const LabelSet store(folder(), *dataset_, kMaxLength);
   EXPECT_EQ(store.spec().key, "key-1");
-  EXPECT_EQ(store.spec().temperatures, spec_.temperatures);
   EXPECT_EQ(store.spec().to_json(), spec_.to_json());
   // Everything, in order and out of order, in batches that cross parts.
   const PackedBatch whole = dataset_->training_batch(all_rows(*dataset_), kMaxLength);
-  EXPECT_EQ(static_cast<std::int64_t>(store.read(whole).peak.size()), whole.targets());
+  EXPECT_EQ(store.read(whole).targets, whole.targets());
   EXPECT_TRUE(equal(store.read(whole), labels_of(spec_, whole)));
   for (std::int64_t start = 0; start < 40; ++start) {
     std::vector<std::int64_t> rows;
@@ -82,12 +82,12 @@ TEST_F(Labels, ReadWhatWasWritten) {
     EXPECT_TRUE(equal(store.read(batch), labels_of(spec_, batch))) << "batch " << start;
   }
   const PackedBatch none = dataset_->training_batch({}, kMaxLength);
-  EXPECT_TRUE(store.read(none).peak.empty());
+  EXPECT_EQ(store.read(none).targets, 0);
 }
 
 TEST_F(Labels, ReadTheSameThroughATinyCache) {
   write_all();
-  const LabelStore store(folder(), *dataset_, kMaxLength, 1);
+  const LabelSet store(folder(), *dataset_, kMaxLength, 1);
   std::vector<std::thread> threads;
   std::atomic<int> wrong{0};
   for (std::int64_t t = 0; t < 3; ++t) {
@@ -137,13 +137,13 @@ TEST_F(Labels, ContinueWhereTheyWereCut) {
   second.write_part(1, part_labels(second, 1));
   second.finish();
   const PackedBatch batch = dataset_->training_batch({1500, 5, 2400}, kMaxLength);
-  EXPECT_TRUE(equal(LabelStore(folder(), *dataset_, kMaxLength).read(batch), labels_of(spec_, batch)));
+  EXPECT_TRUE(equal(LabelSet(folder(), *dataset_, kMaxLength).read(batch), labels_of(spec_, batch)));
 }
 
 TEST_F(Labels, PreparingAFinishedStoreKeepsIt) {
   write_all();
   writer().prepare();
-  EXPECT_EQ(LabelStore(folder(), *dataset_, kMaxLength).spec().key, "key-1");
+  EXPECT_EQ(LabelSet(folder(), *dataset_, kMaxLength).spec().key, "key-1");
 }
 
 TEST_F(Labels, PreparingRemovesWorkOfAnotherKeyAndHalfFiles) {
@@ -203,18 +203,24 @@ TEST_F(Labels, RefuseOtherNumbersOfTargets) {
   const LabelWriter labels = writer();
   labels.prepare();
   EXPECT_CONTAINS(message_of<DataError>([&] { labels.write_part(1, part_labels(labels, 0)); }), "part-00001.h5");
-  TopKLabels wrong = part_labels(labels, 0);
-  wrong.target_rank.pop_back();
+  LabelRows wrong = part_labels(labels, 0);
+  wrong.columns[2].pop_back();
   EXPECT_CONTAINS(message_of<DataError>([&] { labels.write_part(0, wrong); }), "differ in length");
+  const auto refused = [&](std::size_t column, std::size_t at, auto value) {
+    LabelRows changed = part_labels(labels, 0);
+    std::memcpy(changed.columns[column].data() + at * sizeof value, &value, sizeof value);
+    return message_of<DataError>([&] { labels.write_part(0, changed); });
+  };
+  EXPECT_CONTAINS(refused(0, 7, static_cast<std::uint32_t>(spec_.items)), "/ids, row 1: item 50");
+  EXPECT_CONTAINS(refused(2, 3, std::numeric_limits<float>::quiet_NaN()), "/peak, row 3: a value is not a number");
+  EXPECT_CONTAINS(refused(1, 4, std::uint16_t{0xfe00}), "/logits, row 0: a value is not a number");
+  EXPECT_CONTAINS(refused(4, 4, std::uint16_t{0x7fc0}), "/brain, row 2: a value is not a number");
+  wrong = LabelRows(std::make_shared<const LabelSpec>(spec_of(*dataset_, kMaxLength, 4)));
+  EXPECT_CONTAINS(message_of<DataError>([&] { labels.write_part(0, wrong); }), "other columns");
   wrong = part_labels(labels, 0);
-  wrong.ids[7] = spec_.items;
-  EXPECT_CONTAINS(message_of<DataError>([&] { labels.write_part(0, wrong); }), "/ids, row 1: item 50");
-  wrong = part_labels(labels, 0);
-  wrong.peak[3] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_CONTAINS(message_of<DataError>([&] { labels.write_part(0, wrong); }), "not a finite number");
-  wrong = part_labels(labels, 0);
-  wrong.temperatures = {1, 2, 3};
-  EXPECT_CONTAINS(message_of<DataError>([&] { labels.write_part(0, wrong); }), "temperatures");
+  wrong.present.assign(static_cast<std::size_t>(wrong.targets), 1);
+  wrong.present[5] = 0;
+  EXPECT_CONTAINS(message_of<DataError>([&] { labels.write_part(0, wrong); }), "have no label");
   EXPECT_EQ(entries(), std::vector<std::string>{});
 }
 
@@ -224,14 +230,11 @@ TEST_F(Labels, RefuseASpecThatCannotBe) {
     change(spec);
     EXPECT_THROW(LabelWriter(folder(), *dataset_, spec), base::ConfigError);
   };
-  refused([](LabelSpec& s) { s.k = 0; });
-  refused([](LabelSpec& s) { s.k = 51; });
-  refused([](LabelSpec& s) { s.temperatures.clear(); });
-  refused([](LabelSpec& s) { s.temperatures = {1, 0}; });
+  refused([](LabelSpec& s) { s.columns.clear(); });
+  refused([](LabelSpec& s) { s.columns[1].width = 0; });
+  refused([](LabelSpec& s) { s.compression = "zstd"; });
   refused([](LabelSpec& s) { s.max_length = 0; });
   refused([](LabelSpec& s) { s.content_hash = "another"; });
-  refused([](LabelSpec& s) { s.kind = "samples"; });
-  refused([](LabelSpec& s) { s.logit_dtype = "fp8"; });
 }
 
 TEST_F(Labels, MissingOnesSayWhatToDo) {
@@ -241,22 +244,22 @@ TEST_F(Labels, MissingOnesSayWhatToDo) {
 
 TEST_F(Labels, StaleOnesSayWhatDiffers) {
   write_all();
-  EXPECT_CONTAINS(message_of<DataError>([&] { const LabelStore store(folder(), *dataset_, kMaxLength + 1); }),
+  EXPECT_CONTAINS(message_of<DataError>([&] { const LabelSet store(folder(), *dataset_, kMaxLength + 1); }),
                   "max_length is 6 in the labels and 7 here");
   auto rows = ragged_rows(kRows);
   rows[18].at(0) = (rows[18].at(0) + 1) % 50;
   write_rows(folder_ / "other", rows);
   const Dataset other(folder_ / "other");
-  EXPECT_CONTAINS(message_of<DataError>([&] { const LabelStore store(folder(), other, kMaxLength); }),
+  EXPECT_CONTAINS(message_of<DataError>([&] { const LabelSet store(folder(), other, kMaxLength); }),
                   "hash of its events");
   write_rows(folder_ / "larger", {{0, 1, 2, 3, 60}});
   const Dataset larger(folder_ / "larger");
-  EXPECT_CONTAINS(message_of<DataError>([&] { const LabelStore store(folder(), larger, kMaxLength); }), "catalogue");
+  EXPECT_CONTAINS(message_of<DataError>([&] { const LabelSet store(folder(), larger, kMaxLength); }), "catalogue");
 }
 
 TEST_F(Labels, RefuseAWindowThatWasNotLabelled) {
   write_all();
-  const LabelStore store(folder(), *dataset_, kMaxLength);
+  const LabelSet store(folder(), *dataset_, kMaxLength);
   // Row 18 has 5 training events; under shorter windows its first targets are missing.
   const PackedBatch shorter = dataset_->training_batch({18}, 2);
   ASSERT_EQ(shorter.targets(), 2);
@@ -276,7 +279,7 @@ TEST_F(Labels, CutAndMissingPartsAreNamed) {
   // Another part's rows in its place: the size or the range tells.
   fs::copy_file(folder() / "part-00000.h5", path);
   EXPECT_CONTAINS(message_of<DataError>([&] {
-                    const LabelStore store(folder(), *dataset_, kMaxLength);
+                    const LabelSet store(folder(), *dataset_, kMaxLength);
                     (void)store.read(dataset_->training_batch({1102}, kMaxLength));
                   }),
                   path.string());
@@ -286,28 +289,127 @@ TEST_F(Labels, APartOfAnotherKeyIsRefusedWhenRead) {
   write_all();
   const LabelWriter other = writer("key-2");
   other.write_part(1, part_labels(other, 1));
-  const LabelStore store(folder(), *dataset_, kMaxLength);
+  const LabelSet store(folder(), *dataset_, kMaxLength);
   (void)store.read(dataset_->training_batch({1}, kMaxLength));
   EXPECT_CONTAINS(message_of<DataError>([&] { (void)store.read(dataset_->training_batch({1102}, kMaxLength)); }),
                   "key-2");
 }
 
-TEST_F(Labels, ANewerVersionIsRefused) {
+TEST_F(Labels, OtherVersionsAreRefusedByName) {
   write_all();
-  const base::Json manifest = base::load_document(folder() / "manifest.json", "decant-labels", 1);
-  base::save_document(folder() / "manifest.json", "decant-labels", 2, manifest);
+  const base::Json manifest = base::load_document(folder() / "manifest.json", "decant-labels", 2);
+  base::save_document(folder() / "manifest.json", "decant-labels", 3, manifest);
   EXPECT_CONTAINS(why_refused(), "newer");
-  EXPECT_FALSE(fs::exists(folder() / "part-00009.h5"));
-  for (const char* field : {"k", "temperatures", "rows", "key", "parts", "targets"}) {
+  base::save_document(folder() / "manifest.json", "decant-labels", 1, manifest);
+  EXPECT_CONTAINS(why_refused(), "version 1, which this program does not read: run `decant label` again");
+  for (const char* field : {"columns", "options", "rows", "key", "recipe", "parts", "targets"}) {
     base::Json changed = manifest;
     changed.erase(field);
-    base::save_document(folder() / "manifest.json", "decant-labels", 1, changed);
+    base::save_document(folder() / "manifest.json", "decant-labels", 2, changed);
     EXPECT_CONTAINS(why_refused(), std::string("the field ") + field + " is missing");
   }
   base::Json changed = manifest;
-  changed["kind"] = "samples";
-  base::save_document(folder() / "manifest.json", "decant-labels", 1, changed);
-  EXPECT_CONTAINS(why_refused(), "kind 'samples'");
+  changed["columns"][1]["dtype"] = "f8";
+  base::save_document(folder() / "manifest.json", "decant-labels", 2, changed);
+  EXPECT_CONTAINS(why_refused(), "unknown type of elements 'f8'");
+}
+
+TEST_F(Labels, AreTheSameWithoutCompressionAndWhoeverCompresses) {
+  write_all();
+  const auto whole =
+      LabelSet(folder(), *dataset_, kMaxLength).read(dataset_->training_batch({3, 1500, 40}, kMaxLength));
+  const std::string bytes = bytes_of(folder() / "part-00001.h5");
+  const LabelWriter again = writer();
+  again.write_part(1, part_labels(again, 1), 3);  // three threads
+  EXPECT_TRUE(bytes_of(folder() / "part-00001.h5") == bytes);
+  spec_.compression = "none";
+  write_labels(writer("key-2"), *dataset_, spec_);
+  EXPECT_GT(fs::file_size(folder() / "part-00001.h5"), bytes.size());
+  EXPECT_EQ(LabelSet(folder(), *dataset_, kMaxLength).spec().compression, "none");
+  EXPECT_TRUE(equal(LabelSet(folder(), *dataset_, kMaxLength).read(dataset_->training_batch({3, 1500, 40}, kMaxLength)),
+                    whole));
+}
+
+TEST_F(Labels, RowsOfOtherEventsAreKnownOneByOne) {
+  write_all();
+  auto rows = ragged_rows(kRows + 700);  // appended ...
+  rows[18].at(1) = (rows[18].at(1) + 1) % 50;
+  rows[29].push_back(7);  // ... and two changed
+  write_rows(folder_ / "grown", rows);
+  const Dataset grown(folder_ / "grown");
+  const LabelSet before = LabelSet::of_other_events(folder(), grown, kMaxLength);
+  std::vector<std::int64_t> stale;
+  for (std::int64_t row = 0; row < kRows; ++row)
+    if (!before.has_row(row)) stale.push_back(row);
+  EXPECT_EQ(stale, (std::vector<std::int64_t>{18, 29}));
+  EXPECT_FALSE(before.has_row(kRows));
+  LabelRows read(std::make_shared<const LabelSpec>(spec_));
+  before.read_row(1500, read);
+  EXPECT_TRUE(equal(read, labels_of(*dataset_, spec_, 1500, 1501)));
+}
+
+TEST_F(Labels, ASetMayLackRows) {
+  write_all();
+  // A part without the targets of row 18, as another program may write it.
+  const Dataset& dataset = *dataset_;
+  const std::int64_t lacking = dataset.training_targets(18, kMaxLength);
+  ASSERT_GT(lacking, 0);
+  const auto [first, last] = writer().part_rows(0);
+  LabelRows fewer(std::make_shared<const LabelSpec>(spec_));
+  std::vector<std::uint32_t> counts;
+  for (std::int64_t row = first; row < last; ++row) {
+    counts.push_back(row == 18 ? 0 : static_cast<std::uint32_t>(dataset.training_targets(row, kMaxLength)));
+    if (row != 18) fewer.append(labels_of(dataset, spec_, row, row + 1), 0, counts.back());
+  }
+  const fs::path path = folder() / "part-00000.h5";
+  {
+    Hdf5File file = Hdf5File::create(path);
+    file.set_text("/", "key", spec_.key);
+    file.set_number("/", "first_row", 0);
+    file.set_number("/", "rows", 1024);
+    file.set_number("/", "targets", static_cast<std::uint64_t>(fewer.targets));
+    file.make_group("/rows");
+    file.write("/rows/targets", std::span<const std::uint32_t>(counts), 0, 100);
+    // Chunks of other sizes than decant's, and no compression.
+    file.write("/ids", fewer.values<std::uint32_t>("ids"), 5, 77);
+    file.write("/logits", fewer.values<Half>("logits"), 5, 1000);
+    file.write("/peak", fewer.values<float>("peak"), 1, 77);
+    file.write("/rest_lse", fewer.values<float>("rest_lse"), 3, 256);
+    file.make_chunked("/brain", Element::kBf16, {fewer.targets, 2}, fewer.targets, {ChunkFilter::kFletcher32});
+    file.write_chunk("/brain", 0, encode_chunk(fewer.columns[4], 2, {ChunkFilter::kFletcher32}));
+    file.close();
+  }
+  base::Json manifest = base::load_document(folder() / "manifest.json", "decant-labels", 2);
+  manifest["targets"] = manifest["targets"].get<std::int64_t>() - lacking;
+  manifest["parts"][0]["targets"] = fewer.targets;
+  manifest["parts"][0]["bytes"] = fs::file_size(path);
+  base::save_document(folder() / "manifest.json", "decant-labels", 2, manifest);
+  const LabelSet store(folder(), dataset, kMaxLength);
+  EXPECT_FALSE(store.has_row(18));
+  EXPECT_TRUE(store.has_row(19));
+  const PackedBatch batch = dataset.training_batch({17, 18, 19}, kMaxLength);
+  LabelRows wanted = labels_of(dataset, spec_, 17, 18);
+  wanted.append_absent(lacking);
+  wanted.append(labels_of(dataset, spec_, 19, 20), 0, dataset.training_targets(19, kMaxLength));
+  EXPECT_TRUE(equal(store.read(batch), wanted));
+  EXPECT_EQ(store.read(batch).values<std::uint32_t>(
+                "ids")[static_cast<std::size_t>(5 * dataset.training_targets(17, kMaxLength))],
+            kNoItem);
+  EXPECT_EQ(inspect_labels(folder())["verified"], true);
+}
+
+TEST_F(Labels, ARunReadsSeveralSets) {
+  write_labels(LabelWriter(folder() / "first", *dataset_, spec_), *dataset_, spec_);
+  const LabelSpec second = spec_of(*dataset_, kMaxLength, 3, "key-2");
+  write_labels(LabelWriter(folder() / "second", *dataset_, second), *dataset_, second);
+  const LabelStore store({{"first", folder() / "first"}, {"second", folder() / "second"}}, *dataset_, kMaxLength);
+  EXPECT_EQ(store.widths("ids"), (std::map<std::string, std::int64_t>{{"first", 5}, {"second", 3}}));
+  const PackedBatch batch = dataset_->training_batch({17, 2100, 19}, kMaxLength);
+  const auto read = store.read(batch);
+  ASSERT_EQ(read.size(), 2U);
+  EXPECT_TRUE(equal(read.at("first"), labels_of(spec_, batch)));
+  EXPECT_TRUE(equal(read.at("second"), labels_of(second, batch)));
+  EXPECT_CONTAINS(message_of<base::ConfigError>([&] { (void)store.set("third"); }), "'third'");
 }
 
 TEST_F(Labels, APartWithoutTargetsIsWhole) {
@@ -319,7 +421,7 @@ TEST_F(Labels, APartWithoutTargetsIsWhole) {
   const LabelWriter labels(folder(), sparse, spec);
   write_labels(labels, sparse, spec);
   EXPECT_TRUE(labels.has_part(1));
-  const LabelStore store(folder(), sparse, kMaxLength);
+  const LabelSet store(folder(), sparse, kMaxLength);
   const PackedBatch batch = sparse.training_batch({1000, 1500, 2100}, kMaxLength);
   EXPECT_TRUE(equal(store.read(batch), labels_of(spec, batch)));
   EXPECT_EQ(inspect_labels(folder())["parts"], 3);
@@ -330,7 +432,7 @@ TEST_F(Labels, InspectionVerifiesEveryPart) {
   const base::Json found = inspect_labels(folder());
   EXPECT_EQ(found["format"], "decant-labels");
   EXPECT_EQ(found["targets"], training_targets(*dataset_, kMaxLength));
-  EXPECT_EQ(found["k"], 5);
+  EXPECT_EQ(found["options"]["k"], 5);
   EXPECT_EQ(found["verified"], true);
   const fs::path path = folder() / "part-00002.h5";
   const std::string bytes = bytes_of(path);
@@ -345,6 +447,7 @@ class SmallLabels : public Labels {
     write_rows(folder_ / "small", ragged_rows(12));
     small_ = std::make_unique<Dataset>(folder_ / "small");
     spec_ = spec_of(*small_, kMaxLength, 4);
+    spec_.compression = "none";  // so that a label's bytes can be found in the file
     write_labels(LabelWriter(folder(), *small_, spec_), *small_, spec_);
     batch_ = small_->training_batch(all_rows(*small_), kMaxLength);
     whole_ = labels_of(spec_, batch_);
@@ -355,7 +458,7 @@ class SmallLabels : public Labels {
     for (std::size_t at = 0; at < bytes.size(); ++at) {
       poke(path, at, static_cast<char>(bytes[at] ^ static_cast<char>(bits)));
       try {
-        EXPECT_TRUE(equal(LabelStore(folder(), *small_, kMaxLength).read(batch_), whole_)) << "byte " << at;
+        EXPECT_TRUE(equal(LabelSet(folder(), *small_, kMaxLength).read(batch_), whole_)) << "byte " << at;
       } catch (const base::Error& error) {
         EXPECT_EQ(error.code(), base::ExitCode::kData);
         ++refused;
@@ -366,11 +469,11 @@ class SmallLabels : public Labels {
   }
   std::unique_ptr<Dataset> small_;
   PackedBatch batch_;
-  TopKLabels whole_;
+  LabelRows whole_;
 };
 
 TEST_F(SmallLabels, AFlippedByteIsFound) {
-  ASSERT_TRUE(equal(LabelStore(folder(), *small_, kMaxLength).read(batch_), whole_));
+  ASSERT_TRUE(equal(LabelSet(folder(), *small_, kMaxLength).read(batch_), whole_));
   const fs::path part = folder() / "part-00000.h5";
   EXPECT_GT(flip_all(part, 0x10), fs::file_size(part) / 3);
   EXPECT_EQ(flip_all(folder() / "manifest.json", 0x02), fs::file_size(folder() / "manifest.json"));
@@ -379,14 +482,11 @@ TEST_F(SmallLabels, AFlippedByteIsFound) {
 TEST_F(SmallLabels, DamageIsNamedByFileDatasetAndRow) {
   const fs::path path = folder() / "part-00000.h5";
   const std::string bytes = bytes_of(path);
-  const std::string ids = [&] {
-    const std::vector<std::uint32_t> raw(whole_.ids.begin(), whole_.ids.begin() + 8);
-    return std::string(reinterpret_cast<const char*>(raw.data()), 32);
-  }();
+  const std::string ids = [&] { return std::string(reinterpret_cast<const char*>(whole_.columns[0].data()), 32); }();
   const std::size_t at = bytes.find(ids);
   ASSERT_NE(at, std::string::npos);
   poke(path, at, static_cast<char>(bytes[at] + 1));
-  const LabelStore store(folder(), *small_, kMaxLength);
+  const LabelSet store(folder(), *small_, kMaxLength);
   const std::string message = message_of<DataError>([&] { (void)store.read(batch_); });
   EXPECT_CONTAINS(message, path.string() + ": /ids, row ");
   EXPECT_CONTAINS(message, "Fletcher32");

@@ -40,8 +40,8 @@ class LoaderTest : public testing::Test {
 
 TEST_F(LoaderTest, GivesWhatPackingGives) {
   const LabelSpec spec = spec_of(*dataset_, kMaxLength, 3);
-  write_labels(LabelWriter(folder_ / "labels", *dataset_, spec), *dataset_, spec);
-  const LabelStore labels(folder_ / "labels", *dataset_, kMaxLength);
+  write_labels(LabelWriter(folder_ / "labels" / "teacher", *dataset_, spec), *dataset_, spec);
+  const LabelStore labels({{"teacher", folder_ / "labels" / "teacher"}}, *dataset_, kMaxLength);
   for (const int count : {1, 2, 3}) {
     for (int index = 0; index < count; ++index) {
       Loader loader(*dataset_, &labels, *sampler_, kMaxLength, {index, count}, {});
@@ -58,8 +58,8 @@ TEST_F(LoaderTest, GivesWhatPackingGives) {
             const PackedBatch wanted = dataset_->training_batch(rows, kMaxLength);
             ASSERT_LT(i, window.micro_batches.size());
             EXPECT_TRUE(equal(window.micro_batches[i].batch, wanted));
-            ASSERT_TRUE(window.micro_batches[i].labels.has_value());
-            EXPECT_TRUE(testing_support::equal(*window.micro_batches[i].labels, labels_of(spec, wanted)));
+            ASSERT_TRUE(window.micro_batches[i].labels.contains("teacher"));
+            EXPECT_TRUE(testing_support::equal(window.micro_batches[i].labels.at("teacher"), labels_of(spec, wanted)));
             ++i;
           }
         }
@@ -81,7 +81,7 @@ TEST_F(LoaderTest, StartsAnywhereAndNeedsNoLabels) {
   Loader loader(*dataset_, nullptr, *sampler_, kMaxLength, {0, 1}, start, 1);
   const Window window = loader.next();
   EXPECT_EQ(window.next, sampler_->plan(start).next);
-  EXPECT_FALSE(window.micro_batches.at(0).labels.has_value());
+  EXPECT_FALSE(window.micro_batches.at(0).labels.contains("teacher"));
 }
 
 TEST_F(LoaderTest, AnEmptyShareIsAWindowWithoutBatches) {

@@ -3,10 +3,12 @@
 
 #include <torch/types.h>
 
+#include <limits>
 #include <vector>
 
 #include "data/loader.h"
 #include "tests/golden/golden_file.h"
+#include "trainer/labels/columns.h"
 #include "trainer/loss.h"
 
 namespace decant::golden {
@@ -25,19 +27,20 @@ inline data::LabelledBatch labelled_batch(const torch::Tensor& targets, const to
     out.batch.offsets.push_back(t);
   }
   out.batch.offsets.push_back(targets.size(0));
-  data::TopKLabels labels;
-  labels.k = ids.size(1);
-  labels.temperatures = temperatures;
-  labels.ids = values_of<std::int64_t>(ids);
-  const auto peak = logits.select(1, 0);
-  const auto half = (logits - peak.unsqueeze(1)).to(torch::kFloat16).contiguous();
-  const auto* bits = static_cast<const std::uint16_t*>(half.const_data_ptr());
-  labels.logits_half.assign(bits, bits + half.numel());
-  labels.peak = values_of<float>(peak);
-  labels.rest_lse = values_of<float>(rest_lse - peak.unsqueeze(1) / torch::tensor(temperatures, torch::kFloat32));
-  labels.target_logit.assign(labels.peak.size(), 0);
-  labels.target_rank.assign(labels.peak.size(), 0);
-  out.labels = std::move(labels);
+  data::LabelSpec spec;
+  spec.kind = "topk";
+  spec.items = std::numeric_limits<std::int32_t>::max();
+  spec.options = {{"k", ids.size(1)}, {"temperatures", temperatures}};
+  spec.columns = {{"ids", data::Element::kU32, ids.size(1)},
+                  {"logits", data::Element::kF16, ids.size(1)},
+                  {"peak", data::Element::kF32, 1},
+                  {"rest_lse", data::Element::kF32, rest_lse.size(1)},
+                  {"target_logit", data::Element::kF32, 1}};
+  data::LabelRows labels(std::make_shared<const data::LabelSpec>(spec));
+  labels.targets = targets.size(0);
+  trainer::set_scores(labels, ids, logits, rest_lse, temperatures);
+  trainer::set_column(labels, "target_logit", torch::zeros({labels.targets}));
+  out.labels.emplace("teacher", std::move(labels));
   return out;
 }
 

@@ -174,7 +174,7 @@ TEST(Losses, MseOfOneLabelIsRefused) {
     EXPECT_NE(std::string(error.what()).find("loss 'mse' needs 'labels.k' of at least 2"), std::string::npos)
         << error.what();
   }
-  job.labels.k = 2;
+  base::read_options({{"k", 2}}, job.labels);
   EXPECT_NO_THROW(job.check());
 }
 

@@ -148,7 +148,8 @@ class Parity : public testing::Test {
     dataset_ = std::make_unique<data::Dataset>(folder_ / "dataset");
     Place place(world(), folder_);
     label(world(), "labels", 1);
-    labels_ = std::make_unique<data::LabelStore>(folder_ / "labels", *dataset_, kLength);
+    labels_ = std::make_unique<data::LabelStore>(std::map<std::string, fs::path>{{"teacher", folder_ / "labels"}},
+                                                 *dataset_, kLength);
   }
   static void TearDownTestSuite() {
     labels_.reset();
@@ -181,13 +182,15 @@ class Parity : public testing::Test {
     spec.catalogue_hash = info.catalogue_hash;
     spec.content_hash = info.content_hash;
     spec.max_length = kLength;
-    spec.k = kLabelled;
     spec.items = info.items;
     spec.rows = info.rows;
-    spec.temperatures = {1, 2};
+    spec.options = {{"k", kLabelled}, {"temperatures", {1, 2}}};
+    const auto kind = trainer::kind_of(spec);
+    const auto teacher = make_teacher();
+    spec.columns = kind->columns(trainer::label_shape(*teacher, *kind, *dataset_, data::Element::kF16));
     Place place(communicator, folder_, threads);
     place.stop = stop;
-    return trainer::label_dataset(*make_teacher(), *dataset_, spec, folder_ / name, place.context);
+    return trainer::label_dataset(*teacher, *kind, *dataset_, spec, folder_ / name, place.context);
   }
 
   static std::vector<trainer::NamedLoss> make_losses(const Job& job) {

@@ -1,0 +1,109 @@
+// The label sets of a run: where they lie, what decides them, which of them the student reads.
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "trainer/errors.h"
+#include "trainer/labeller.h"
+#include "trainer/workspace.h"
+
+namespace decant::trainer {
+namespace {
+
+/// Raised when a change of the code changes labels, so that old ones are not taken for new ones.
+constexpr int kLabelVersion = 2;
+
+const base::Json& resolved_set(const base::Json& job, const std::string& set) {
+  return set == kDefaultSet ? job.at("labels") : job.at("labels").at("sets").at(set);
+}
+
+/// The options that decide what a row's labels are: not where or how they lie.
+base::Json deciding(base::Json set) {
+  for (const char* key : {"sets", "compress", "folder", "teacher", "limit_mib"}) set.erase(key);
+  // Ids of another set: what is in it counts, not where it lies.
+  if (set.contains("ids_from") && !set.at("ids_from").get<std::string>().empty())
+    set["ids_from"] =
+        base::hash_hex(base::read_file(fs::path(set.at("ids_from").get<std::string>()) / "manifest.json"));
+  return set;
+}
+
+/// What the kind itself was told, to read the set back with.
+base::Json own_options(base::Json set) {
+  for (const char* key : {"sets", "compress", "folder", "kind", "dtype", "teacher"}) set.erase(key);
+  return set;
+}
+
+}  // namespace
+
+TeacherSide Workspace::teacher_side(const std::string& name) const {
+  if (name == "teacher") return {job.teacher, "teacher", resolved.at("teacher"), kTeacherSalt};
+  const auto* options = job.teachers.find(name);
+  if (options == nullptr) throw base::ConfigError("there is no teacher '" + name + "' in 'teachers'");
+  base::Hasher hasher;
+  hasher.add(std::string_view(name));
+  return {*options, "teachers/" + name, resolved.at("teachers").at(name), base::key_of(kTeacherSalt, hasher.value())};
+}
+
+std::vector<std::string> Workspace::teacher_names() const {
+  std::vector<std::string> names{"teacher"};
+  for (const auto& [name, options] : job.teachers) names.push_back(name);
+  return names;
+}
+
+fs::path Workspace::set_folder(const std::string& set) const {
+  const auto* options = job.labels.find(set);
+  if (options == nullptr) throw base::ConfigError("there is no label set '" + set + "' in 'labels.sets'");
+  return options->folder.empty() ? folder("labels") / set : fs::path(options->folder);
+}
+
+std::vector<std::string> Workspace::used_sets() const {
+  std::set<std::string> used;
+  for (const auto& named : make_losses(job.losses, true))
+    if (named.loss->needs().labels) used.insert(named.sets.begin(), named.sets.end());
+  return {used.begin(), used.end()};
+}
+
+std::unique_ptr<data::LabelStore> Workspace::open_labels(std::int64_t max_length) {
+  std::map<std::string, fs::path> folders;
+  for (const auto& set : used_sets()) folders[set] = set_folder(set);
+  if (folders.empty()) return nullptr;
+  return std::make_unique<data::LabelStore>(folders, dataset(), max_length,
+                                            static_cast<std::size_t>(job.data.cache_mib) << 20);
+}
+
+data::LabelSpec Workspace::label_spec(const std::string& set, models::SequenceModel& teacher) {
+  const auto& options = *job.labels.find(set);
+  const auto kind = options.make_kind();
+  const auto& info = dataset().info();
+  const auto& tree = resolved_set(resolved, set);
+  data::LabelSpec spec;
+  spec.kind = options.kind;
+  spec.teacher = options.teacher;
+  spec.teacher_hash = teacher_hash(options.teacher);
+  spec.catalogue_hash = info.catalogue_hash;
+  spec.content_hash = info.content_hash;
+  spec.max_length = teacher.max_length();
+  spec.items = info.items;
+  spec.rows = info.rows;
+  spec.compression = options.compress;
+  spec.options = own_options(tree);
+  spec.columns = kind->columns(label_shape(teacher, *kind, dataset(), options.values()));
+  spec.recipe = label_recipe(set);
+  spec.key = labels_key(set);
+  return spec;
+}
+
+std::string Workspace::label_recipe(const std::string& set) {
+  return stage_key({{"label_version", kLabelVersion},
+                    {"teacher", teacher_hash(job.labels.find(set)->teacher)},
+                    {"catalogue", dataset().info().catalogue_hash},
+                    {"labels", deciding(resolved_set(resolved, set))}});
+}
+
+std::string Workspace::labels_key(const std::string& set) {
+  const auto& options = *job.labels.find(set);
+  if (!options.folder.empty()) return base::hash_hex(base::read_file(fs::path(options.folder) / "manifest.json"));
+  return stage_key(
+      {{"recipe", label_recipe(set)}, {"events", dataset().info().content_hash}, {"compress", options.compress}});
+}
+
+}  // namespace decant::trainer
