@@ -100,14 +100,16 @@ void check_config(CommandLine& line) {
 }
 
 constexpr std::array kCommands{
-    Command{"run", "Import, teacher, labels, student, control, report: what is done already is skipped", declare_stage,
+    Command{"run", "Import, teacher, control, gate, labels, student, report: what is done already is skipped", declare_stage,
             check_job, "decant run examples/next_item.yaml\n  mpirun -n 2 decant run job.yaml --set labels.k=50"},
     Command{"import", "Make a dataset from raw files, as the job file says or by --out", declare_import, check_import,
             "decant import job.yaml\n  decant import --format sequences --out beauty beauty.txt --min-events 3"},
     Command{"train-teacher", "Train the teacher", declare_stage, check_job,
             "decant train-teacher job.yaml --set teacher.train.max_epochs=50"},
+    Command{"train-control", "Train the control: the student without a teacher, which the teacher must beat", declare_stage,
+            check_job, "decant train-control job.yaml"},
     Command{"label", "Write the teacher's soft labels", declare_stage, check_job, "mpirun -n 4 decant label job.yaml"},
-    Command{"distill", "Train the student on the labels, and beside it the control without a teacher", declare_stage,
+    Command{"distill", "Train the control without a teacher, and the student on the labels", declare_stage,
             check_job, "decant distill job.yaml --set losses.kl_tail.weight=0.5"},
     Command{"evaluate", "Rank all items with teacher, student, control and baselines; write report.json", declare_stage,
             check_job, "decant evaluate job.yaml"},

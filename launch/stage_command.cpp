@@ -25,10 +25,11 @@ namespace {
 
 using trainer::Pipeline;
 
-constexpr std::array<std::pair<std::string_view, void (Pipeline::*)()>, 6> kStages{{
+constexpr std::array<std::pair<std::string_view, void (Pipeline::*)()>, 7> kStages{{
     {"run", &Pipeline::run},
     {"import", &Pipeline::import},
     {"train-teacher", &Pipeline::train_teacher},
+    {"train-control", &Pipeline::train_control},
     {"label", &Pipeline::label},
     {"distill", &Pipeline::distill},
     {"evaluate", &Pipeline::evaluate},

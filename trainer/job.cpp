@@ -74,6 +74,10 @@ TeacherOptions::TeacherOptions(const Registries& registries) : SideOptions(regis
 void TeacherOptions::describe(Fields& fields) {
   SideOptions::describe(fields);
   fields.text("weights", weights, "a safetensors file to take as the teacher; empty: train it");
+  fields.text("gate", gate,
+              "when popularity, transitions or the control beats it on valid, by student.train.select: stop before "
+              "labels are made, or warn and go on",
+              {"stop", "warn"});
   fields.kinds("losses", losses, registries_->losses, "the teacher's losses by name");
 }
 

@@ -82,6 +82,7 @@ struct SideOptions : base::Options {
 struct TeacherOptions : SideOptions {
   explicit TeacherOptions(const Registries& registries);
   std::string weights;  // take this safetensors file instead of training
+  std::string gate = "stop";  // stop | warn: when something simpler ranks better
   std::map<std::string, base::KindOptions> losses;
   void describe(base::Fields& fields) override;
 };

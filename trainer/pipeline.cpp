@@ -3,6 +3,7 @@
 #include "base/files.h"
 #include "base/random.h"
 #include "trainer/errors.h"
+#include "trainer/gate.h"
 #include "trainer/labeller.h"
 #include "trainer/train.h"
 #include "trainer/workspace.h"
@@ -68,11 +69,22 @@ struct Pipeline::Impl {
   }
 
   /// Before a student is trained on them: the labels must be those of this job's teacher and options.
-  void require_labels() {
+  void check_labels() {
+    if (!space.needs_labels() || done("student", space.student_key(true))) return;
     const auto record = read_stage(space.folder("labels"));
     if (!record || !record->done || record->key != space.labels_key())
       throw base::FileError(space.folder("labels").string(),
                             "holds no finished labels of this job's teacher and options: run 'decant label' first");
+  }
+
+  /// What the losses need of the catalogue, which is known once there is a dataset.
+  void check_catalogue() {
+    for (const auto& named : space.make_losses(space.job.losses, true)) {
+      const auto needs = named.loss->needs();
+      if (needs.labels && space.dataset().info().items < needs.least_k)
+        throw base::ConfigError("loss '" + named.name + "' needs labels of at least " + std::to_string(needs.least_k) +
+                                " items, and the catalogue has " + std::to_string(space.dataset().info().items));
+    }
   }
 
   void train_side(const std::string& stage, const std::string& key, SideOptions& side, std::vector<NamedLoss> losses,
@@ -145,6 +157,7 @@ void Pipeline::train_teacher() {
 void Pipeline::label() {
   auto& space = impl_->space;
   const auto spec = space.label_spec();
+  pass_teacher_gate(space);
   if (!impl_->begin("labels", spec.key)) return;
   const auto teacher = space.load_model(space.job.teacher, "teacher");
   const auto result = label_dataset(*teacher, space.dataset(), spec, space.folder("labels"), space.context);
@@ -157,18 +170,22 @@ void Pipeline::label() {
                result.positions_per_second > 0 ? base::Json(result.positions_per_second) : base::Json()}});
 }
 
-void Pipeline::distill() {
+void Pipeline::train_control() {
   auto& space = impl_->space;
+  impl_->check_catalogue();
+  const auto key = space.student_key(false);
+  if (impl_->begin("control", key))
+    impl_->train_side("control", key, space.job.student, space.make_losses(space.job.losses, false), nullptr,
+                      kStudentSalt);
+}
+
+void Pipeline::train_student() {
+  auto& space = impl_->space;
+  impl_->check_catalogue();
   const auto student = space.make_losses(space.job.losses, true);
-  for (const auto& named : student) {
-    const auto needs = named.loss->needs();
-    if (needs.labels && space.dataset().info().items < needs.least_k)
-      throw base::ConfigError("loss '" + named.name + "' needs labels of at least " + std::to_string(needs.least_k) +
-                              " items, and the catalogue has " + std::to_string(space.dataset().info().items));
-  }
   const bool needs_labels = space.needs_labels();
+  impl_->check_labels();
   const auto student_key = space.student_key(needs_labels);
-  if (needs_labels && !impl_->done("student", student_key)) impl_->require_labels();
   if (impl_->begin("student", student_key)) {
     std::unique_ptr<data::LabelStore> labels;
     if (needs_labels)
@@ -177,10 +194,13 @@ void Pipeline::distill() {
                                                   static_cast<std::size_t>(space.job.data.cache_mib) << 20);
     impl_->train_side("student", student_key, space.job.student, student, labels.get(), kStudentSalt);
   }
-  const auto key = space.student_key(false);
-  if (impl_->begin("control", key))
-    impl_->train_side("control", key, space.job.student, space.make_losses(space.job.losses, false), nullptr,
-                      kStudentSalt);
+}
+
+void Pipeline::distill() {
+  impl_->check_labels();  // before hours go into the control
+  train_control();
+  if (impl_->space.needs_labels()) pass_teacher_gate(impl_->space);
+  train_student();
 }
 
 void Pipeline::evaluate() {
@@ -199,8 +219,9 @@ void Pipeline::evaluate() {
 void Pipeline::run() {
   import();
   train_teacher();
+  train_control();  // before the labels: it is one of those the teacher must beat
   if (impl_->space.needs_labels()) label();
-  distill();
+  train_student();
   evaluate();
 }
 

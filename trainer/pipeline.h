@@ -19,8 +19,9 @@ class Pipeline {
   ~Pipeline();
   void import();
   void train_teacher();
-  void label();
-  void distill();  // student, then control
+  void train_control();
+  void label();    // behind the teacher gate
+  void distill();  // control, gate, student
   /// Evaluates what is there and writes report.json; prints the table on rank 0.
   void evaluate();
   void run();  // all of it
@@ -28,6 +29,7 @@ class Pipeline {
   [[nodiscard]] static base::Json plan(JobOptions& job, const Registries& registries, int ranks);
 
  private:
+  void train_student();
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
