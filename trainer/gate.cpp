@@ -63,8 +63,7 @@ std::string gate_verdict(const base::Json& values) {
     if (!values.at(rival).is_null() && values.at("teacher") < values.at(rival))
       better.push_back(compared(rival, values.at("teacher"), values.at(rival)));
   if (better.empty()) return "";
-  return "the teacher is below " + base::join(better, " and ") + " on valid " +
-         values.at("metric").get<std::string>();
+  return "the teacher is below " + base::join(better, " and ") + " on valid " + values.at("metric").get<std::string>();
 }
 
 void pass_teacher_gate(Workspace& space) {
@@ -75,8 +74,9 @@ void pass_teacher_gate(Workspace& space) {
     return;
   }
   if (space.job.teacher.gate == "stop")
-    throw GateError(verdict + ": a student of it would learn little; train it better, or set 'teacher.gate: warn' to "
-                              "go on all the same");
+    throw GateError(verdict +
+                    ": a student of it would learn little; train it better, or set 'teacher.gate: warn' to "
+                    "go on all the same");
   space.context.progress.say("gate: " + verdict);
   space.context.log.line("gate: " + verdict);
 }

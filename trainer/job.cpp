@@ -1,5 +1,8 @@
 #include "trainer/job.h"
 
+#include <algorithm>
+#include <filesystem>
+
 #include "trainer/ranking.h"
 #include "trainer/task.h"
 
@@ -19,6 +22,8 @@ Registries default_registries() {
 void RunOptions::describe(Fields& fields) {
   fields.text("folder", folder, "where everything of this run is written; made when absent");
   fields.integer("seed", seed, {0, 9e15}, "of initial values, order, dropout and negatives");
+  fields.integer("teacher_seed", teacher_seed, {-1, 9e15},
+                 "the teacher's own, so that seeds of the student share one; -1: seed");
   fields.text("device", device, "auto: CUDA where a GPU is visible", {"auto", "cpu", "cuda"});
   fields.integer("threads", threads, {0, 4096}, "a rank; 0: the host's cores shared among its ranks");
   fields.integer("timeout_seconds", timeout_seconds, {1, 86400}, "a collective that waits longer ends the job");
@@ -86,6 +91,32 @@ void LabelOptions::describe(Fields& fields) {
   fields.reals("temperatures", temperatures, {0.05, 100}, "at which the log-sum-exp of all other items is stored");
 }
 
+void SegmentOptions::describe(Fields& fields) {
+  fields.text("file", file, "lines of an original id, a tab, a value; ids that the dataset has not are passed over");
+  fields.text("of", of, "whose ids these are", {"item", "user"});
+}
+
+void EvaluateOptions::describe(Fields& fields) {
+  fields.real("rbo_p", rbo_p, {0.01, 0.999},
+              "of rank-biased overlap: the chance that a reader looks one place further");
+  fields.integer("calibration_bins", calibration_bins, {1, 10000}, "bins of equal width of the calibration errors");
+  fields.groups("segments", segments, "targets divided by an attribute, beside item popularity and history length");
+  fields.integer("segment_values", segment_values, {1, 1e6},
+                 "the most frequent values of an attribute; the rest is 'other'");
+  fields.flag("print_segments", print_segments, "print the segments below the table");
+}
+
+void EvaluateOptions::check() const {
+  for (const auto& [name, segment] : segments) {
+    const std::string key = "evaluate.segments." + name;
+    if (name == "popularity" || name == "history")
+      throw ConfigError("'" + key + "': that name is taken; every report divides by " + name + " already");
+    if (segment->file.empty()) throw ConfigError("'" + key + ".file' is missing: the values by original id");
+    if (!std::filesystem::exists(segment->file))
+      throw ConfigError("'" + key + ".file': there is no file " + segment->file);
+  }
+}
+
 JobOptions::JobOptions(const Registries& registries)
     : teacher(registries), student(registries), registries_(&registries) {
   losses["ce"] = {"ce", nullptr};
@@ -101,6 +132,8 @@ void JobOptions::describe(Fields& fields) {
   fields.group("student", student, "the small model; the control is the same without a teacher");
   fields.kinds("losses", losses, registries_->losses, "the student's losses by name");
   fields.group("labels", labels, "what is stored of the teacher");
+  fields.group("evaluate", evaluate, "what is measured at the end");
+  fields.group("sweep", sweep, "what `decant sweep` tries");
   fields.group("monitoring", monitoring, "Prometheus metrics");
 }
 
@@ -127,6 +160,8 @@ void JobOptions::check() const {
   if (run.folder.empty()) throw ConfigError("'run.folder' is missing: the folder this run is written to");
   if (data.dataset.empty() && data.import.files.empty())
     throw ConfigError("nothing to learn from: name 'data.import.files' or 'data.dataset'");
+  evaluate.check();
+  sweep.check();
   if (losses.empty()) throw ConfigError("'losses' is empty: the student needs at least one");
   if (teacher.losses.empty() && teacher.weights.empty()) throw ConfigError("'teacher.losses' is empty");
   for (const auto* schedule : {&teacher.train.schedule, &student.train.schedule})
@@ -142,7 +177,8 @@ void JobOptions::check() const {
     const auto named = name_loss(name, *kind.options, registries_->losses.make(kind));
     const auto needs = named.loss->needs();
     for (const auto& set : named.sets)
-      if (set != "teacher") throw ConfigError("loss '" + name + "' names the label set '" + set + "', which there is not");
+      if (set != "teacher")
+        throw ConfigError("loss '" + name + "' names the label set '" + set + "', which there is not");
     control = control || !needs.labels;
     if (!needs.labels && (needs.label_logits || !needs.rest_lse.empty()))
       throw ConfigError("loss '" + name + "' asks for scores of labels without asking for labels");

@@ -12,6 +12,7 @@
 #include "monitoring/metrics.h"
 #include "trainer/loss.h"
 #include "trainer/optimizer.h"
+#include "trainer/sweep_space.h"
 
 namespace decant::trainer {
 
@@ -26,8 +27,9 @@ struct Registries {
 struct RunOptions : base::Options {
   std::string folder;
   std::int64_t seed = 1;
-  std::string device = "auto";  // auto | cpu | cuda
-  std::int64_t threads = 0;     // a rank; 0: cores / ranks on this host
+  std::int64_t teacher_seed = -1;  // -1: seed
+  std::string device = "auto";     // auto | cpu | cuda
+  std::int64_t threads = 0;        // a rank; 0: cores / ranks on this host
   std::int64_t timeout_seconds = 600;
   void describe(base::Fields& fields) override;
 };
@@ -81,7 +83,7 @@ struct SideOptions : base::Options {
 
 struct TeacherOptions : SideOptions {
   explicit TeacherOptions(const Registries& registries);
-  std::string weights;  // take this safetensors file instead of training
+  std::string weights;        // take this safetensors file instead of training
   std::string gate = "stop";  // stop | warn: when something simpler ranks better
   std::map<std::string, base::KindOptions> losses;
   void describe(base::Fields& fields) override;
@@ -91,6 +93,22 @@ struct LabelOptions : base::Options {
   std::int64_t k = 100;
   std::vector<double> temperatures{1, 1.5, 2, 3, 4, 6, 10};
   void describe(base::Fields& fields) override;
+};
+
+/// A division of targets by an attribute that a file gives to items or users.
+struct SegmentOptions : base::Options {
+  std::string file, of = "item";  // item | user
+  void describe(base::Fields& fields) override;
+};
+
+struct EvaluateOptions : base::Options {
+  double rbo_p = 0.9;
+  std::int64_t calibration_bins = 15;
+  base::GroupMap<SegmentOptions> segments;
+  std::int64_t segment_values = 20;
+  bool print_segments = false;
+  void describe(base::Fields& fields) override;
+  void check() const;
 };
 
 struct JobOptions : base::Options {
@@ -103,6 +121,8 @@ struct JobOptions : base::Options {
   SideOptions student;
   std::map<std::string, base::KindOptions> losses;  // the student's; the control keeps those that need no labels
   LabelOptions labels;
+  EvaluateOptions evaluate;
+  SweepOptions sweep;
   monitoring::MonitoringOptions monitoring;
   void describe(base::Fields& fields) override;
   /// Checks what no single field can know (both sides' windows, label temperatures the losses need, a file to import).

@@ -68,16 +68,25 @@ class NextItem : public Task {
 inline constexpr std::int64_t kEvaluationRows = 256;
 
 /// Ranks every target of `split` among all items. Collective; the same on every rank and at any number of ranks and
-/// threads. Throws NumericError naming the row when a score is not a number.
+/// threads. `kept` (null: none) gets the targets of this process's blocks, by row; it needs `with_unseen`. Throws
+/// NumericError naming the row when a score is not a number.
 [[nodiscard]] Evaluation evaluate_model(models::SequenceModel& model, const data::Dataset& dataset, data::Split split,
-                                        bool with_unseen, Context& context);
+                                        bool with_unseen, Context& context, std::vector<TargetRank>* kept = nullptr);
 
-/// How well the student repeats the teacher on valid: KL(teacher || student) at T = 1 over the teacher's k best and one
-/// bucket for the rest (mean), and the share of the teacher's 10 best among the student's 10 best. Collective.
-struct Fidelity {
-  double kl = 0, overlap_at_10 = 0;
+/// Evaluation mode for a scope, training mode as it was afterwards.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(models::SequenceModel& model) : model_(model), before_(model.is_training()) { model.eval(); }
+  ~EvaluationMode() { model_.train(before_); }
+  EvaluationMode(const EvaluationMode&) = delete;
+  EvaluationMode& operator=(const EvaluationMode&) = delete;
+
+ private:
+  models::SequenceModel& model_;
+  bool before_;
 };
-[[nodiscard]] Fidelity measure_fidelity(models::SequenceModel& teacher, models::SequenceModel& student,
-                                        const data::Dataset& dataset, std::int64_t k, Context& context);
+
+/// Blocks of kEvaluationRows that cover a dataset.
+[[nodiscard]] std::int64_t evaluation_blocks(const data::Dataset& dataset);
 
 }  // namespace decant::trainer

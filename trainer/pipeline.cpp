@@ -5,14 +5,15 @@
 #include "trainer/errors.h"
 #include "trainer/gate.h"
 #include "trainer/labeller.h"
+#include "trainer/segments.h"
 #include "trainer/train.h"
 #include "trainer/workspace.h"
 
 namespace decant::trainer {
 
 struct Pipeline::Impl {
-  Impl(JobOptions& job, const Registries& registries, Context& context)
-      : space(job, registries, context), run_context(context) {
+  Impl(JobOptions& job, const Registries& registries, Context& context, StagePool shared)
+      : space(job, registries, context), run_context(context), pool(std::move(shared)) {
     job.check();
   }
 
@@ -28,6 +29,7 @@ struct Pipeline::Impl {
   bool begin(const std::string& stage, const std::string& key) {
     std::string answer;
     if (run_context.leads()) {
+      pool.link(space.folder(stage), stage, key);
       answer = done(stage, key) ? "skip" : "run";
       if (answer == "run") begin_stage(space.folder(stage), key);
     }
@@ -38,7 +40,10 @@ struct Pipeline::Impl {
   }
 
   void end(const std::string& stage, const std::string& key, const base::Json& result) {
-    if (run_context.leads()) finish_stage(space.folder(stage), key, result);
+    if (run_context.leads()) {
+      finish_stage(space.folder(stage), key, result);
+      pool.keep(space.folder(stage), stage, key);
+    }
     run_context.communicator.rendezvous();
   }
 
@@ -90,21 +95,14 @@ struct Pipeline::Impl {
   void train_side(const std::string& stage, const std::string& key, SideOptions& side, std::vector<NamedLoss> losses,
                   const data::LabelStore* labels, std::uint64_t salt) {
     auto model = space.make_model(side, salt);
-    const auto seed = base::key_of(static_cast<std::uint64_t>(space.job.run.seed), salt);
+    const auto seed = base::key_of(space.seed_of(salt), salt);
     NextItem task(model, std::move(losses), space.dataset(), side.train.softmax, run_context, {seed, {}});
     const auto optimizer = space.registries.optimizers.make(side.optimizer, task.parameters());
     auto metadata = model->spec();
     metadata["stage"] = stage;
     metadata["catalogue_hash"] = space.dataset().info().catalogue_hash;
-    const TrainSetup setup{stage,
-                           space.folder(stage),
-                           key,
-                           seed,
-                           model->max_length(),
-                           space.dataset(),
-                           labels,
-                           space.job.batch,
-                           side.train};
+    const TrainSetup setup{stage,  space.folder(stage), key,       seed, model->max_length(), space.dataset(),
+                           labels, space.job.batch,     side.train};
     auto result = train(task, *optimizer, setup, run_context, metadata).to_json();
     if (run_context.leads())
       result["weights_hash"] = models::hash_tensors(models::load_weights(weights_path(setup.folder)).tensors);
@@ -119,16 +117,18 @@ struct Pipeline::Impl {
                    {{"taken_from", fs::path(space.job.teacher.weights).filename().string()},
                     {"weights_hash",
                      models::hash_tensors(models::load_weights(weights_path(space.folder("teacher"))).tensors)}});
+      pool.keep(space.folder("teacher"), "teacher", key);
     }
     run_context.communicator.rendezvous();
   }
 
   Workspace space;
   Context& run_context;
+  StagePool pool;
 };
 
-Pipeline::Pipeline(JobOptions& job, const Registries& registries, Context& context)
-    : impl_(std::make_unique<Impl>(job, registries, context)) {}
+Pipeline::Pipeline(JobOptions& job, const Registries& registries, Context& context, StagePool pool)
+    : impl_(std::make_unique<Impl>(job, registries, context, std::move(pool))) {}
 Pipeline::~Pipeline() = default;
 
 void Pipeline::import() {
@@ -212,6 +212,7 @@ void Pipeline::evaluate() {
     base::write_file(fs::path(space.job.run.folder) / "report.json", report.dump(2) + "\n");
     space.context.progress.finish("");
     space.context.progress.say(format_report(report));
+    if (space.job.evaluate.print_segments) space.context.progress.say(format_segments(report.at("segments")));
   }
   space.context.communicator.barrier();
 }

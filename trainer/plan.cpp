@@ -4,6 +4,7 @@
 #include "data/label_store.h"
 #include "trainer/pipeline.h"
 #include "trainer/stage.h"
+#include "trainer/sweep.h"
 
 namespace decant::trainer {
 namespace {
@@ -29,10 +30,13 @@ base::Json status_of(const fs::path& folder) {
 base::Json Pipeline::plan(JobOptions& job, const Registries& registries, int ranks) {
   job.check();
   const fs::path run(job.run.folder);
+  const auto settings = static_cast<std::int64_t>(check_sweep(job, registries));
   const fs::path folder = job.data.dataset.empty() ? run / "dataset" : fs::path(job.data.dataset);
   base::Json out{{"run", job.run.folder}, {"ranks", ranks}};
   for (const char* stage : {"dataset", "teacher", "labels", "student", "control"})
     out["stages"][stage] = status_of(std::string(stage) == "dataset" ? folder : run / stage);
+  if (!job.sweep.keys.empty() || job.sweep.seeds > 1)
+    out["sweep"] = {{"settings", settings}, {"seeds", job.sweep.seeds}, {"finalists", job.sweep.finalists}};
   if (!fs::exists(folder / "manifest.json")) {
     out["dataset"] = "not imported yet: sizes are known after 'decant import'";
     return out;

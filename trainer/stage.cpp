@@ -9,11 +9,11 @@ namespace {
 constexpr const char* kFormat = "decant-stage";
 constexpr int kVersion = 1;
 
+}  // namespace
+
 fs::path record_path(const fs::path& folder) {
   return folder.parent_path() / "stages" / (folder.filename().string() + ".json");
 }
-
-}  // namespace
 
 std::optional<StageRecord> read_stage(const fs::path& folder) {
   const fs::path path = record_path(folder);

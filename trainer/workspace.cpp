@@ -49,8 +49,7 @@ const data::Dataset& Workspace::dataset() {
 }
 
 std::shared_ptr<models::SequenceModel> Workspace::make_model(const SideOptions& side, std::uint64_t salt) {
-  const models::ModelContext model_context{dataset().info().items,
-                                           base::key_of(static_cast<std::uint64_t>(job.run.seed), salt)};
+  const models::ModelContext model_context{dataset().info().items, base::key_of(seed_of(salt), salt)};
   auto model = registries.models.make(side.model, model_context);
   model->to(context.communicator.device());
   return model;
@@ -83,6 +82,11 @@ std::vector<NamedLoss> Workspace::make_losses(const std::map<std::string, base::
   return losses;
 }
 
+std::uint64_t Workspace::seed_of(std::uint64_t salt) const {
+  const bool own = salt == kTeacherSalt && job.run.teacher_seed >= 0;
+  return static_cast<std::uint64_t>(own ? job.run.teacher_seed : job.run.seed);
+}
+
 bool Workspace::needs_labels() const {
   for (const auto& named : make_losses(job.losses, true))
     if (named.loss->needs().labels) return true;
@@ -105,6 +109,7 @@ std::string Workspace::teacher_key() {
   auto parts = common_parts();
   for (const char* part : {"model", "optimizer", "losses"}) parts[part] = side.at(part);
   parts["train"] = train_part(side);
+  parts["seed"] = seed_of(kTeacherSalt);
   return stage_key(parts);
 }
 

@@ -39,6 +39,9 @@ class Workspace {
   [[nodiscard]] std::vector<NamedLoss> make_losses(const std::map<std::string, base::KindOptions>& kinds,
                                                    bool with_labels) const;
 
+  /// Seed of a side: of the teacher run.teacher_seed where that is given, else run.seed.
+  [[nodiscard]] std::uint64_t seed_of(std::uint64_t salt) const;
+
   /// Whether any of the student's losses works on labels.
   [[nodiscard]] bool needs_labels() const;
 

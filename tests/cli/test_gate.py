@@ -12,7 +12,10 @@ teacher:
   model: {type: sasrec, dim: 32, layers: 1, heads: 1, max_length: 20, dropout: 0.2}
   optimizer: {lr: 0.01}
   train: {max_epochs: 12, patience: 0}
-student: {model: {type: sasrec, dim: 4, layers: 1, heads: 1, max_length: 20}, train: {max_epochs: 1}}
+student:
+  model: {type: sasrec, dim: 4, layers: 1, heads: 1, max_length: 20}
+  optimizer: {lr: 0.03}
+  train: {max_epochs: 5, patience: 0}
 losses: {ce: {weight: 1}, kl_tail: {weight: 1, temperature: 2}}
 labels: {k: 10}
 monitoring: {enabled: false}

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <tuple>
 
 #include "base/files.h"
 #include "base/hash.h"
@@ -17,8 +18,10 @@
 #include "tests/multirank/world.h"
 #include "trainer/baselines.h"
 #include "trainer/errors.h"
+#include "trainer/fidelity.h"
 #include "trainer/labeller.h"
 #include "trainer/next_item.h"
+#include "trainer/segments.h"
 #include "trainer/train.h"
 
 namespace decant::multirank {
@@ -374,11 +377,30 @@ TEST_F(Parity, EvaluationIsTheSame) {
       for (const auto kind : {trainer::Baseline::kPopularity, trainer::Baseline::kTransitions})
         keep(trainer::BaselineRanker(*dataset_, kind).evaluate(split, place.context));
     }
-    const auto fidelity = trainer::measure_fidelity(*teacher, *student, *dataset_, kLabelled, place.context);
-    return std::pair(counts, std::pair(fidelity.kl, fidelity.overlap_at_10));
+    const auto fidelity = trainer::measure_fidelity(*teacher, *student, *dataset_, 0.9, place.context);
+    std::vector<double> values{fidelity.kl, fidelity.rbo};
+    for (const auto* by : {&fidelity.overlap, &fidelity.tau})
+      for (const auto& [k, value] : *by) values.push_back(value);
+    const auto calibration = trainer::measure_calibration(*student, *dataset_, 15, place.context);
+    values.insert(values.end(), {calibration.nll, calibration.top1_error, calibration.target_error});
+    for (const auto& bin : calibration.target_bins) values.insert(values.end(), {bin.expected, bin.found});
+    // Which ranks a process keeps differs; what segments make of them all does not.
+    std::map<std::string, trainer::SideRecords> sides;
+    for (const auto& [name, model] : {std::pair("teacher", teacher), {"student", student}}) {
+      auto& side = sides[name];
+      for (const auto split : {data::Split::kValid, data::Split::kTest}) {
+        auto& kept = split == data::Split::kValid ? side.valid : side.test;
+        static_cast<void>(trainer::evaluate_model(*model, *dataset_, split, true, place.context, &kept));
+      }
+    }
+    auto& fidelities = sides["student"].fidelity;
+    static_cast<void>(trainer::measure_fidelity(*teacher, *student, *dataset_, 0.9, place.context, &fidelities));
+    const auto segments = trainer::segments_json(trainer::make_segments(*dataset_, trainer::EvaluateOptions()), sides,
+                                                 "ndcg@10", place.context);
+    return std::tuple(counts, values, segments.dump());
   };
   const auto here = evaluate(world(), 1);
-  EXPECT_GT(here.first[0].back(), 1000) << "targets were ranked";
+  EXPECT_GT(std::get<0>(here)[0].back(), 1000) << "targets were ranked";
   EXPECT_EQ(evaluate(world(), 2), here) << "two threads";
   EXPECT_EQ(evaluate(*dist::make_single_communicator(torch::kCPU), 1), here) << "one rank";
 }

@@ -26,8 +26,8 @@ TEST(Gate, NamesEverythingThatIsAbove) {
   EXPECT_EQ(gate_verdict(values(0.3, 0.4, 0.2, 0.25)),
             "the teacher is below popularity (0.3000 against 0.4000) on valid ndcg@10");
   const auto all = gate_verdict(values(0.1, 0.2, 0.3, 0.4));
-  for (const auto* part : {"popularity (0.1000 against 0.2000)", "transitions (0.1000 against 0.3000)",
-                           "control (0.1000 against 0.4000)"})
+  for (const auto* part :
+       {"popularity (0.1000 against 0.2000)", "transitions (0.1000 against 0.3000)", "control (0.1000 against 0.4000)"})
     EXPECT_CONTAINS(all, part);
 }
 
