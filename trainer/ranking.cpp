@@ -8,7 +8,7 @@
 namespace decant::trainer {
 
 Gain::Gain(const std::string& metric) {
-  check_metric_name(metric);
+  check_metric_name("metric", metric);
   k_ = std::stoll(metric.substr(metric.find('@') + 1));
   for (std::int64_t rank = 0; rank < k_; ++rank) {
     const auto place = static_cast<double>(rank);
