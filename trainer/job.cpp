@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "trainer/ranking.h"
+#include "trainer/sharing.h"
 #include "trainer/task.h"
 
 namespace decant::trainer {
@@ -193,11 +194,19 @@ void JobOptions::check() const {
       throw ConfigError("loss '" + name +
                         "' needs the full softmax: 'student.train.softmax.kind: sampled' serves "
                         "losses without labels only");
+    const auto taps = registries_->models.make(student.model, models::ModelContext{1, 0})->tap_names();
+    for (const auto& tap : needs.taps)
+      if (tap != "hidden" && std::find(taps.begin(), taps.end(), tap) == taps.end())
+        throw ConfigError("loss '" + name + "' asks for the tap '" + tap + "', which '" + student.model.type +
+                          "' has not (known: " + base::join(taps) + ")");
     if (needs.scope == Scope::kBatch && (batch.accumulate > 1 || batch.rank_tokens > 0))
       throw ConfigError("loss '" + name +
                         "' compares the rows of a whole step: it takes neither 'batch.accumulate' above 1 nor "
                         "'batch.rank_tokens'");
-    for (const double t : needs.label_rest_lse)
+    auto stored_at = needs.label_rest_lse;
+    if (named.sharing)
+      for (const double t : named.sharing->label_rest_lse()) stored_at.push_back(t);
+    for (const double t : stored_at)
       if (std::find(labels.temperatures.begin(), labels.temperatures.end(), t) == labels.temperatures.end())
         throw ConfigError("loss '" + name + "' works at temperature " + base::Json(t).dump() +
                           ", which is not among 'labels.temperatures'");

@@ -81,10 +81,10 @@ struct LossInputs {
 
 /// What only a run knows; given once, before training.
 struct LossContext {
-  std::int64_t items = 0, samples = 0;                // of the catalogue, of the dataset (rows)
-  std::uint64_t seed = 0;                             // first values are functions of it
-  std::map<std::string, std::int64_t> tap_widths;     // of the taps asked for
-  std::map<std::string, std::int64_t> vector_widths;  // by label set of the hidden kind
+  std::int64_t items = 0, samples = 0;                  // of the catalogue, of the dataset (rows)
+  std::uint64_t seed = 0;                               // first values are functions of it
+  std::map<std::string, std::int64_t> tap_widths{};     // of the taps asked for
+  std::map<std::string, std::int64_t> vector_widths{};  // by label set of the hidden kind
   int rank = 0, ranks = 1;
 };
 

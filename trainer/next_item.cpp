@@ -52,7 +52,7 @@ std::map<std::string, std::int64_t> tap_widths(models::SequenceModel& model, con
 torch::Tensor sum_at_once(Loss& loss, LossInputs in) {
   std::vector<torch::Tensor> sources, leaves;
   const auto cut = [&](torch::Tensor& tensor) {
-    if (!tensor.defined() || !tensor.requires_grad()) return;
+    if (!tensor.defined()) return;  // also what needs no gradient here: every rank takes part in backward
     sources.push_back(tensor);
     tensor = tensor.detach().requires_grad_();
     leaves.push_back(tensor);
@@ -89,8 +89,7 @@ models::Inputs make_inputs(const data::PackedBatch& batch, torch::Device device,
 }
 
 NextItem::NextItem(std::shared_ptr<models::SequenceModel> model, std::vector<NamedLoss> losses,
-                   const data::Dataset& dataset, const SoftmaxOptions& softmax, Context& context,
-                   const RunFacts& facts)
+                   const data::Dataset& dataset, const SoftmaxOptions& softmax, Context& context, const RunFacts& facts)
     : model_(std::move(model)),
       losses_(std::move(losses)),
       dataset_(dataset),
@@ -98,17 +97,15 @@ NextItem::NextItem(std::shared_ptr<models::SequenceModel> model, std::vector<Nam
       context_(context),
       rows_(context.communicator) {
   const auto device = context.communicator.device();
-  known_ = {dataset.info().items,
-            dataset.info().rows,
-            facts.seed,
-            tap_widths(*model_, taps_of(losses_), device),
-            facts.vector_widths,
-            context.rank(),
-            context.world()};
+  known_ = {dataset.info().items, dataset.info().rows, facts.seed,     tap_widths(*model_, taps_of(losses_), device),
+            facts.vector_widths,  context.rank(),      context.world()};
   for (auto& named : losses_) {
     if (named.sets.empty() && named.loss->needs().labels) named.sets = {"teacher"};
     named.loss->prepare(known_);
     named.loss->to(device);
+    if (!named.sharing) continue;
+    named.sharing->prepare(known_);
+    named.sharing->to(device);
   }
 }
 
@@ -120,9 +117,13 @@ models::NamedTensors NextItem::weights() {
 
 models::NamedTensors NextItem::parameters() {
   auto out = weights();
-  for (const auto& named : losses_)
+  for (const auto& named : losses_) {
     for (const auto& item : named.loss->named_parameters())
       out.emplace_back("loss." + named.name + "." + item.key(), item.value());
+    if (!named.sharing) continue;
+    for (const auto& item : named.sharing->named_parameters())
+      out.emplace_back("loss." + named.name + "." + item.key(), item.value());
+  }
   return out;
 }
 
@@ -140,12 +141,18 @@ std::vector<torch::Tensor> NextItem::loss_sums(const data::LabelledBatch& batch,
                                                      base::key_of(step_key, kNegativesSite));
     output.scores.catalogue = sample.get();
   }
-  const Scoring scoring(output, batch.batch, decode_labels(batch, losses_, context_.communicator.device()), losses_,
-                        {sampled, step_key, &rows_});
+  const Scoring scoring(output, batch.batch, labels_of(batch), losses_, {sampled, step_key, &rows_});
   std::vector<torch::Tensor> sums;
-  for (const auto& named : losses_)
-    sums.push_back(sum_of(named, [&](const std::string& set) { return scoring.inputs(named, set); }));
+  for (const auto& named : losses_) {
+    auto sum = sum_of(named, [&](const std::string& set) { return scoring.inputs(named, set); });
+    const auto gate = scoring.gate_objective(named);  // it teaches the gate, and is not part of what is shown
+    sums.push_back(gate.defined() ? sum + (gate - gate.detach()) : sum);
+  }
   return sums;
+}
+
+LabelSets NextItem::labels_of(const data::LabelledBatch& batch) {
+  return decode_labels(batch, losses_, context_.communicator.device());
 }
 
 torch::Tensor NextItem::sum_of(const NamedLoss& named,

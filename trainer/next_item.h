@@ -10,6 +10,7 @@
 #include "trainer/job.h"
 #include "trainer/ranking.h"
 #include "trainer/row_gather.h"
+#include "trainer/sharing.h"
 #include "trainer/task.h"
 
 namespace decant::trainer {
@@ -48,6 +49,10 @@ class NextItem : public Task {
   void restore(const models::NamedTensors& state) override;
   const std::vector<NamedLoss>& losses() const override { return losses_; }
   MetricMap validate() override;
+
+ protected:
+  /// The label sets that the losses work on, of the targets of a batch.
+  [[nodiscard]] virtual LabelSets labels_of(const data::LabelledBatch& batch);
 
  private:
   /// Sum of one loss over its label sets.

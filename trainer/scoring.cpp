@@ -104,7 +104,12 @@ LabelSets decode_labels(const data::LabelledBatch& batch, const std::vector<Name
   std::map<std::string, std::set<double>> temperatures;
   for (const auto& named : losses) {
     const auto needs = named.loss->needs();
-    for (const auto& set : named.sets) temperatures[set].insert(needs.label_rest_lse.begin(), needs.label_rest_lse.end());
+    for (const auto& set : named.sets) {
+      temperatures[set].insert(needs.label_rest_lse.begin(), needs.label_rest_lse.end());
+      if (!named.sharing) continue;
+      const auto shared = named.sharing->label_rest_lse();
+      temperatures[set].insert(shared.begin(), shared.end());
+    }
   }
   for (const auto& [set, wanted] : temperatures) sets[set] = decode_topk(*batch.labels, wanted, device);
   return sets;
@@ -114,9 +119,9 @@ struct Scoring::Impl {
   /// Columns of the walk: the ids of every set, each id once a row, then the target when something is summed without
   /// it; these are left out of the walk's log-sum-exps. The target follows, for its logit.
   struct Columns {
-    Tensor ids;                      // [targets, m]
+    Tensor ids;                        // [targets, m]
     std::map<std::string, Tensor> at;  // set -> [targets, k] column of each id; undefined: the first k columns
-    Tensor target_at;                // [targets, 1] column of the target among them; -1: outside
+    Tensor target_at;                  // [targets, 1] column of the target among them; -1: outside
     std::int64_t excluded = 0;
   };
 
@@ -242,6 +247,14 @@ struct Scoring::Impl {
     return drawn_logits.masked_fill(taken.narrow(1, 0, n), -kInfinity).narrow(1, 0, std::min(count, n));
   }
 
+  /// Once a loss: all its sets see the same.
+  [[nodiscard]] const Sharing::Shares& shares_of(const NamedLoss& loss) {
+    const auto known = shares.find(loss.sharing.get());
+    if (known != shares.end()) return known->second;
+    return shares.emplace(loss.sharing.get(), loss.sharing->shares(labels, output.scores.hidden, weights))
+        .first->second;
+  }
+
   models::Output output;
   ScoringOptions options;
   LabelSets labels;
@@ -251,6 +264,7 @@ struct Scoring::Impl {
   std::vector<double> temperatures;
   Tensor lse, logits, excluded_logits;
   std::map<double, Tensor> full;
+  std::map<const Sharing*, Sharing::Shares> shares;
   models::Moments moments;
   Tensor drawn, drawn_logits;
 };
@@ -270,11 +284,11 @@ void keep_rows(LossInputs& in, const Tensor& kept) {
   const auto cut_all = [&](auto& map) {
     for (auto& [key, tensor] : map) cut(tensor);
   };
-  for (auto* tensor : {&in.target_weights, &in.target_ids, &in.sample_ids, &in.is_last, &in.student.target_logits,
-                       &in.student.label_logits, &in.student.logit_mean, &in.student.logit_variance,
-                       &in.student.drawn_logits, &in.teacher.ids, &in.teacher.logits, &in.teacher.draw_weights,
-                       &in.teacher.target_logit, &in.teacher.logit_mean, &in.teacher.logit_variance,
-                       &in.teacher.vectors, &in.teacher.present})
+  for (auto* tensor :
+       {&in.target_weights, &in.target_ids, &in.sample_ids, &in.is_last, &in.student.target_logits,
+        &in.student.label_logits, &in.student.logit_mean, &in.student.logit_variance, &in.student.drawn_logits,
+        &in.teacher.ids, &in.teacher.logits, &in.teacher.draw_weights, &in.teacher.target_logit, &in.teacher.logit_mean,
+        &in.teacher.logit_variance, &in.teacher.vectors, &in.teacher.present})
     cut(*tensor);
   for (auto* map : {&in.student.full_lse, &in.student.rest_lse, &in.student.outside_lse, &in.teacher.rest_lse})
     cut_all(*map);
@@ -282,6 +296,10 @@ void keep_rows(LossInputs& in, const Tensor& kept) {
 }
 
 }  // namespace
+
+torch::Tensor Scoring::gate_objective(const NamedLoss& loss) const {
+  return loss.sharing ? impl_->shares_of(loss).objective : torch::Tensor();
+}
 
 LossInputs Scoring::inputs(const NamedLoss& loss, const std::string& set) const {
   auto& from = *impl_;
@@ -299,20 +317,18 @@ LossInputs Scoring::inputs(const NamedLoss& loss, const std::string& set) const 
   if (needs.moments) in.student.logit_mean = from.moments.mean, in.student.logit_variance = from.moments.variance;
   if (needs.drawn > 0) in.student.drawn_logits = from.drawn_for(set, needs.drawn);
   for (const auto& tap : needs.taps)
-    in.taps[tap] = tap == "hidden" ? from.output.scores.hidden
-                                   : from.output.taps.at(tap).index_select(0, from.score_tokens);
+    in.taps[tap] =
+        tap == "hidden" ? from.output.scores.hidden : from.output.taps.at(tap).index_select(0, from.score_tokens);
   if (set.empty()) return in;
   in.teacher = from.labels.at(set);
   if (loss.sharing) {
     const auto place = std::find(loss.sets.begin(), loss.sets.end(), set) - loss.sets.begin();
-    const auto shares = loss.sharing->shares(from.labels, from.targets.size(0), from.weights.device());
-    in.target_weights = in.target_weights * shares.select(1, place);
+    in.target_weights = in.target_weights * from.shares_of(loss).weights.select(1, place);
   }
   if (needs.label_logits) {
     const auto at = from.columns.at.find(set);
-    in.student.label_logits = at == from.columns.at.end()
-                                  ? from.excluded_logits.narrow(1, 0, in.teacher.ids.size(1))
-                                  : from.excluded_logits.gather(1, at->second);
+    in.student.label_logits = at == from.columns.at.end() ? from.excluded_logits.narrow(1, 0, in.teacher.ids.size(1))
+                                                          : from.excluded_logits.gather(1, at->second);
     if (at != from.columns.at.end())
       in.student.label_logits = in.student.label_logits.masked_fill(in.teacher.ids < 0, -kInfinity);
   }

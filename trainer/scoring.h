@@ -27,9 +27,9 @@ namespace decant::trainer {
 
 /// Beside the model's output.
 struct ScoringOptions {
-  bool sampled = false;             // the catalogue is a sample of the table
+  bool sampled = false;  // the catalogue is a sample of the table
   std::uint64_t step_key = 0;
-  RowGather* rows = nullptr;        // may be null when no loss has batch scope
+  RowGather* rows = nullptr;  // may be null when no loss has batch scope
 };
 
 class Scoring {
@@ -40,6 +40,8 @@ class Scoring {
   ~Scoring();
   /// What `loss` sees of label set `set` ("": a loss without labels). With several sets, target weights carry its share.
   [[nodiscard]] LossInputs inputs(const NamedLoss& loss, const std::string& set) const;
+  /// What the gate between the label sets of `loss` learns from, a sum over targets; undefined when it has none.
+  [[nodiscard]] torch::Tensor gate_objective(const NamedLoss& loss) const;
 
  private:
   struct Impl;
