@@ -28,7 +28,7 @@ def test(decant):
     other = decant.write("other.yaml", TINY_JOB.replace("folder: run", "folder: other"))
     decant.ok("import", other)
     decant.fails(6, "train-teacher", other, "--set", "teacher.weights=one_head.safetensors", "--set",
-                 "teacher.model.heads=2", says=["heads 1", "heads 2"])
+                 "teacher.model.heads=2", says=["heads 1", "this job has 2"])
     decant.ok("run", other, "--set", "teacher.weights=one_head.safetensors")
 
     # Labels only where a loss asks for them.
