@@ -13,6 +13,7 @@
 #include <limits>
 
 #include "base/random.h"
+#include "trainer/online_teacher.h"
 
 namespace decant::trainer {
 namespace {
@@ -99,12 +100,17 @@ Tensor put(const Tensor& host, torch::Device device) {
   return device.is_cuda() ? host.pin_memory().to(device, /*non_blocking=*/true) : host.clone();
 }
 
-LabelSets decode_labels(const data::LabelledBatch& batch, const std::vector<NamedLoss>& losses, torch::Device device) {
+LabelSets decode_labels(const data::LabelledBatch& batch, const std::vector<NamedLoss>& losses, torch::Device device,
+                        const std::set<double>& more) {
   LabelSets sets;
   std::map<std::string, std::set<double>> temperatures;
   for (const auto& named : losses) {
     const auto needs = named.loss->needs();
-    for (const auto& set : named.sets) temperatures[set].insert(needs.label_rest_lse.begin(), needs.label_rest_lse.end());
+    for (const auto& set : named.sets) {
+      if (set == kOnlineSet) continue;
+      temperatures[set].insert(needs.label_rest_lse.begin(), needs.label_rest_lse.end());
+      temperatures[set].insert(more.begin(), more.end());
+    }
   }
   for (const auto& [set, wanted] : temperatures) sets[set] = decode_topk(*batch.labels, wanted, device);
   return sets;
@@ -114,9 +120,9 @@ struct Scoring::Impl {
   /// Columns of the walk: the ids of every set, each id once a row, then the target when something is summed without
   /// it; these are left out of the walk's log-sum-exps. The target follows, for its logit.
   struct Columns {
-    Tensor ids;                      // [targets, m]
+    Tensor ids;                        // [targets, m]
     std::map<std::string, Tensor> at;  // set -> [targets, k] column of each id; undefined: the first k columns
-    Tensor target_at;                // [targets, 1] column of the target among them; -1: outside
+    Tensor target_at;                  // [targets, 1] column of the target among them; -1: outside
     std::int64_t excluded = 0;
   };
 
@@ -270,11 +276,11 @@ void keep_rows(LossInputs& in, const Tensor& kept) {
   const auto cut_all = [&](auto& map) {
     for (auto& [key, tensor] : map) cut(tensor);
   };
-  for (auto* tensor : {&in.target_weights, &in.target_ids, &in.sample_ids, &in.is_last, &in.student.target_logits,
-                       &in.student.label_logits, &in.student.logit_mean, &in.student.logit_variance,
-                       &in.student.drawn_logits, &in.teacher.ids, &in.teacher.logits, &in.teacher.draw_weights,
-                       &in.teacher.target_logit, &in.teacher.logit_mean, &in.teacher.logit_variance,
-                       &in.teacher.vectors, &in.teacher.present})
+  for (auto* tensor :
+       {&in.target_weights, &in.target_ids, &in.sample_ids, &in.is_last, &in.student.target_logits,
+        &in.student.label_logits, &in.student.logit_mean, &in.student.logit_variance, &in.student.drawn_logits,
+        &in.teacher.ids, &in.teacher.logits, &in.teacher.draw_weights, &in.teacher.target_logit, &in.teacher.logit_mean,
+        &in.teacher.logit_variance, &in.teacher.vectors, &in.teacher.present})
     cut(*tensor);
   for (auto* map : {&in.student.full_lse, &in.student.rest_lse, &in.student.outside_lse, &in.teacher.rest_lse})
     cut_all(*map);
@@ -299,8 +305,8 @@ LossInputs Scoring::inputs(const NamedLoss& loss, const std::string& set) const 
   if (needs.moments) in.student.logit_mean = from.moments.mean, in.student.logit_variance = from.moments.variance;
   if (needs.drawn > 0) in.student.drawn_logits = from.drawn_for(set, needs.drawn);
   for (const auto& tap : needs.taps)
-    in.taps[tap] = tap == "hidden" ? from.output.scores.hidden
-                                   : from.output.taps.at(tap).index_select(0, from.score_tokens);
+    in.taps[tap] =
+        tap == "hidden" ? from.output.scores.hidden : from.output.taps.at(tap).index_select(0, from.score_tokens);
   if (set.empty()) return in;
   in.teacher = from.labels.at(set);
   if (loss.sharing) {
@@ -310,14 +316,14 @@ LossInputs Scoring::inputs(const NamedLoss& loss, const std::string& set) const 
   }
   if (needs.label_logits) {
     const auto at = from.columns.at.find(set);
-    in.student.label_logits = at == from.columns.at.end()
-                                  ? from.excluded_logits.narrow(1, 0, in.teacher.ids.size(1))
-                                  : from.excluded_logits.gather(1, at->second);
+    in.student.label_logits = at == from.columns.at.end() ? from.excluded_logits.narrow(1, 0, in.teacher.ids.size(1))
+                                                          : from.excluded_logits.gather(1, at->second);
     if (at != from.columns.at.end())
       in.student.label_logits = in.student.label_logits.masked_fill(in.teacher.ids < 0, -kInfinity);
   }
   for (const double t : needs.rest_lse) in.student.rest_lse[t] = from.outside(set, t, false);
   for (const double t : needs.outside_lse) in.student.outside_lse[t] = from.outside(set, t, true);
+  if (in.teacher.trust.defined()) in.target_weights = in.target_weights * in.teacher.trust;
   if (in.teacher.present.defined()) {
     const auto kept = in.teacher.present.nonzero().squeeze(1);
     if (kept.size(0) < in.teacher.present.size(0)) keep_rows(in, kept);
