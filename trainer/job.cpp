@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "trainer/online_teacher.h"
 #include "trainer/ranking.h"
 #include "trainer/sharing.h"
 #include "trainer/task.h"
@@ -63,6 +64,8 @@ void TrainOptions::describe(Fields& fields) {
                  "steps between checkpoints beside the one at every "
                  "validation; 0: none");
   fields.real("clip_norm", clip_norm, {0, 1e12}, "bound of the gradient's global L2 norm; 0: none");
+  fields.texts("frozen", frozen,
+               "parameters that keep their first values, by name; '*' stands for any letters, '?' for one");
   fields.group("schedule", schedule, "learning rate by step");
   fields.group("softmax", softmax, "what a step's cross-entropy is normalised over");
 }
@@ -71,6 +74,40 @@ void SideOptions::describe(Fields& fields) {
   fields.kind("model", model, registries_->models, "what is trained");
   fields.kind("optimizer", optimizer, registries_->optimizers, "how");
   fields.group("train", train, "how long, and what is kept");
+}
+
+void StageOptions::describe(Fields& fields) {
+  fields.kinds("losses", losses, registries_->losses, "the stage's losses by name; none: those of the job");
+  fields.real("lr", lr, {0, 1e6}, "learning rate after warm-up; 0: the optimiser's");
+  fields.group("schedule", schedule, "learning rate by step of the stage");
+  fields.texts("frozen", frozen, "beside train.frozen");
+  fields.integer("max_epochs", max_epochs, {0, 1e9}, "passes in this stage; 0: as train.max_epochs");
+  fields.integer("max_steps", max_steps, {-1, 1e15}, "steps in this stage; 0: no bound; -1: as train.max_steps");
+  fields.integer("patience", patience, {-1, 1e9}, "as train.patience, for this stage; -1: that one");
+  fields.text("start", start, "which weights of the stage before this one begins with", {"best", "last"});
+}
+
+TrainOptions StageOptions::over(const TrainOptions& train) const {
+  TrainOptions out = train;
+  out.schedule = schedule;
+  out.frozen.insert(out.frozen.end(), frozen.begin(), frozen.end());
+  if (max_epochs > 0) out.max_epochs = max_epochs;
+  if (max_steps >= 0) out.max_steps = max_steps;
+  if (patience >= 0) out.patience = patience;
+  return out;
+}
+
+StudentOptions::StudentOptions(const Registries& registries)
+    : SideOptions(registries), stages([&registries] { return std::make_unique<StageOptions>(registries); }) {}
+
+void StudentOptions::describe(Fields& fields) {
+  SideOptions::describe(fields);
+  fields.groups(
+      "stages", stages,
+      "stages of training, one after the other (docs/recipes.md); none: one, of the job's losses and 'train'");
+  fields.group("augment", augment, "other views of the rows of a step; label losses then need the label set 'online'");
+  fields.group("perturbation", perturbation, "a second pass over item vectors that are moved against the student");
+  fields.group("screening", screening, "labels that are not to be trusted");
 }
 
 TeacherOptions::TeacherOptions(const Registries& registries) : SideOptions(registries) {
@@ -173,44 +210,50 @@ void JobOptions::check() const {
   const auto window = [&](const SideOptions& side) {
     return registries_->models.make(side.model, models::ModelContext{1, 0})->max_length();
   };
+  check_stages();
+  check_frozen();
+  check_recipe();
   bool control = false;
-  for (const auto& [name, kind] : losses) {
-    const auto named = name_loss(name, *kind.options, registries_->losses.make(kind));
-    const auto needs = named.loss->needs();
-    for (const auto& set : named.sets)
-      if (set != "teacher")
-        throw ConfigError("loss '" + name + "' names the label set '" + set + "', which there is not");
-    control = control || !needs.labels;
-    if (!needs.labels && (needs.label_logits || !needs.rest_lse.empty()))
-      throw ConfigError("loss '" + name + "' asks for scores of labels without asking for labels");
-    if (needs.labels && window(teacher) != window(student))
-      throw ConfigError("loss '" + name +
-                        "' needs labels, and those hold for windows of the teacher's length: "
-                        "'student.model.max_length' is " +
-                        std::to_string(window(student)) + ", the teacher's " + std::to_string(window(teacher)));
-    if (needs.labels && labels.k < needs.least_k)
-      throw ConfigError("loss '" + name + "' needs 'labels.k' of at least " + std::to_string(needs.least_k));
-    if (needs.labels && student.train.softmax.kind == "sampled")
-      throw ConfigError("loss '" + name +
-                        "' needs the full softmax: 'student.train.softmax.kind: sampled' serves "
-                        "losses without labels only");
-    const auto taps = registries_->models.make(student.model, models::ModelContext{1, 0})->tap_names();
-    for (const auto& tap : needs.taps)
-      if (tap != "hidden" && std::find(taps.begin(), taps.end(), tap) == taps.end())
-        throw ConfigError("loss '" + name + "' asks for the tap '" + tap + "', which '" + student.model.type +
-                          "' has not (known: " + base::join(taps) + ")");
-    if (needs.scope == Scope::kBatch && (batch.accumulate > 1 || batch.rank_tokens > 0))
-      throw ConfigError("loss '" + name +
-                        "' compares the rows of a whole step: it takes neither 'batch.accumulate' above 1 nor "
-                        "'batch.rank_tokens'");
-    auto stored_at = needs.label_rest_lse;
-    if (named.sharing)
-      for (const double t : named.sharing->label_rest_lse()) stored_at.push_back(t);
-    for (const double t : stored_at)
-      if (std::find(labels.temperatures.begin(), labels.temperatures.end(), t) == labels.temperatures.end())
-        throw ConfigError("loss '" + name + "' works at temperature " + base::Json(t).dump() +
-                          ", which is not among 'labels.temperatures'");
-  }
+  for (const auto* kinds : student_losses(*this))
+    for (const auto& [name, kind] : *kinds) {
+      const auto named = name_loss(name, *kind.options, registries_->losses.make(kind));
+      const auto needs = named.loss->needs();
+      for (const auto& set : named.sets)
+        if (set != "teacher" && set != kOnlineSet)
+          throw ConfigError("loss '" + name + "' names the label set '" + set + "', which there is not");
+      control = control || !needs.labels;
+      if (!needs.labels && (needs.label_logits || !needs.rest_lse.empty()))
+        throw ConfigError("loss '" + name + "' asks for scores of labels without asking for labels");
+      if (needs.labels && window(teacher) != window(student))
+        throw ConfigError("loss '" + name +
+                          "' needs labels, and those hold for windows of the teacher's length: "
+                          "'student.model.max_length' is " +
+                          std::to_string(window(student)) + ", the teacher's " + std::to_string(window(teacher)));
+      if (needs.labels && labels.k < needs.least_k)
+        throw ConfigError("loss '" + name + "' needs 'labels.k' of at least " + std::to_string(needs.least_k));
+      if (needs.labels && student.train.softmax.kind == "sampled")
+        throw ConfigError("loss '" + name +
+                          "' needs the full softmax: 'student.train.softmax.kind: sampled' serves "
+                          "losses without labels only");
+      const auto taps =
+          registries_->models.make(student.model, models::ModelContext{1, 0, teacher_width(*this, *registries_)})
+              ->tap_names();
+      for (const auto& tap : needs.taps)
+        if (tap != "hidden" && std::find(taps.begin(), taps.end(), tap) == taps.end())
+          throw ConfigError("loss '" + name + "' asks for the tap '" + tap + "', which '" + student.model.type +
+                            "' has not (known: " + base::join(taps) + ")");
+      if (needs.scope == Scope::kBatch && (batch.accumulate > 1 || batch.rank_tokens > 0))
+        throw ConfigError("loss '" + name +
+                          "' compares the rows of a whole step: it takes neither 'batch.accumulate' above 1 nor "
+                          "'batch.rank_tokens'");
+      auto stored_at = needs.label_rest_lse;
+      if (named.sharing)
+        for (const double t : named.sharing->label_rest_lse()) stored_at.push_back(t);
+      for (const double t : stored_at)
+        if (std::find(labels.temperatures.begin(), labels.temperatures.end(), t) == labels.temperatures.end())
+          throw ConfigError("loss '" + name + "' works at temperature " + base::Json(t).dump() +
+                            ", which is not among 'labels.temperatures'");
+    }
   if (!control) throw ConfigError("every loss needs labels, so there can be no control: add 'ce'");
   for (const auto& [name, kind] : teacher.losses)
     if (name_loss(name, *kind.options, registries_->losses.make(kind)).loss->needs().labels)

@@ -54,6 +54,7 @@ struct TeacherLabels {
   torch::Tensor target_logit;                // [targets]
   torch::Tensor logit_mean, logit_variance;  // [targets] over the whole catalogue
   torch::Tensor vectors;                     // [targets, d] hidden kind
+  torch::Tensor trust;                       // [targets] factor of a label's weight (screening); undefined: 1
 };
 
 /// Student's side; only what was asked for is defined. All [targets] or [targets, k], float32, differentiable.

@@ -8,8 +8,10 @@
 #include "models/model.h"
 #include "trainer/context.h"
 #include "trainer/job.h"
+#include "trainer/online_teacher.h"
 #include "trainer/ranking.h"
 #include "trainer/row_gather.h"
+#include "trainer/screening.h"
 #include "trainer/sharing.h"
 #include "trainer/task.h"
 
@@ -31,6 +33,10 @@ void reduce_evaluation(Evaluation& evaluation, dist::Communicator& communicator)
 struct RunFacts {
   std::uint64_t seed = 0;                             // of the losses' own first values
   std::map<std::string, std::int64_t> vector_widths;  // by label set of the hidden kind
+  std::shared_ptr<OnlineTeacher> online = {};         // makes the label set "online"
+  AugmentOptions augment = {};
+  PerturbationOptions perturbation = {};
+  ScreeningOptions screening = {};
 };
 
 class NextItem : public Task {
@@ -41,6 +47,8 @@ class NextItem : public Task {
   models::NamedTensors weights() override;
   void train(bool on) override;
   void begin_step(std::int64_t step) override;
+  void augment(data::LabelledBatch& batch, std::uint64_t step_key) override;
+  std::vector<Counted> take_counts() override;
   double loss_weight(std::size_t loss, const data::LabelledBatch& batch) override;
   std::vector<torch::Tensor> loss_sums(const data::LabelledBatch& batch, std::uint64_t step_key) override;
   void join(std::uint64_t step_key) override;
@@ -50,11 +58,12 @@ class NextItem : public Task {
   const std::vector<NamedLoss>& losses() const override { return losses_; }
   MetricMap validate() override;
 
- protected:
-  /// The label sets that the losses work on, of the targets of a batch.
-  [[nodiscard]] virtual LabelSets labels_of(const data::LabelledBatch& batch);
-
  private:
+  /// Stored labels, the online teacher's, and what the screening says of them.
+  [[nodiscard]] std::map<std::string, TeacherLabels> labels_of(const data::LabelledBatch& batch,
+                                                               const models::Inputs& inputs);
+  [[nodiscard]] std::vector<torch::Tensor> pass(const models::Inputs& inputs, const data::LabelledBatch& batch,
+                                                const LabelSets& labels, std::uint64_t step_key);
   /// Sum of one loss over its label sets.
   torch::Tensor sum_of(const NamedLoss& named, const std::function<LossInputs(const std::string& set)>& inputs);
   /// What a rank without a row shows a loss of batch scope.
@@ -67,6 +76,8 @@ class NextItem : public Task {
   Context& context_;
   RowGather rows_;
   LossContext known_;
+  RunFacts facts_;
+  ScreenedCounts screened_;
 };
 
 /// Rows of an evaluation block.

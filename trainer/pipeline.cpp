@@ -5,6 +5,7 @@
 #include "trainer/errors.h"
 #include "trainer/gate.h"
 #include "trainer/labeller.h"
+#include "trainer/loss_stages.h"
 #include "trainer/segments.h"
 #include "trainer/train.h"
 #include "trainer/workspace.h"
@@ -84,30 +85,17 @@ struct Pipeline::Impl {
 
   /// What the losses need of the catalogue, which is known once there is a dataset.
   void check_catalogue() {
-    for (const auto& named : space.make_losses(space.job.losses, true)) {
-      const auto needs = named.loss->needs();
-      if (needs.labels && space.dataset().info().items < needs.least_k)
-        throw base::ConfigError("loss '" + named.name + "' needs labels of at least " + std::to_string(needs.least_k) +
-                                " items, and the catalogue has " + std::to_string(space.dataset().info().items));
-    }
+    for (const auto* kinds : student_losses(space.job))
+      for (const auto& named : space.make_losses(*kinds, true)) {
+        const auto needs = named.loss->needs();
+        if (needs.labels && space.dataset().info().items < needs.least_k)
+          throw base::ConfigError("loss '" + named.name + "' needs labels of at least " +
+                                  std::to_string(needs.least_k) + " items, and the catalogue has " +
+                                  std::to_string(space.dataset().info().items));
+      }
   }
 
-  void train_side(const std::string& stage, const std::string& key, SideOptions& side, std::vector<NamedLoss> losses,
-                  const data::LabelStore* labels, std::uint64_t salt) {
-    auto model = space.make_model(side, salt);
-    const auto seed = base::key_of(space.seed_of(salt), salt);
-    NextItem task(model, std::move(losses), space.dataset(), side.train.softmax, run_context, {seed, {}});
-    const auto optimizer = space.registries.optimizers.make(side.optimizer, task.parameters());
-    auto metadata = model->spec();
-    metadata["stage"] = stage;
-    metadata["catalogue_hash"] = space.dataset().info().catalogue_hash;
-    const TrainSetup setup{stage,  space.folder(stage), key,       seed, model->max_length(), space.dataset(),
-                           labels, space.job.batch,     side.train};
-    auto result = train(task, *optimizer, setup, run_context, metadata).to_json();
-    if (run_context.leads())
-      result["weights_hash"] = models::hash_tensors(models::load_weights(weights_path(setup.folder)).tensors);
-    end(stage, key, result);
-  }
+  void train_side(const SideTraining& training) { end(training.stage, training.key, train_in_stages(space, training)); }
 
   void take_teacher(const std::string& key) {
     if (run_context.leads()) {
@@ -150,8 +138,12 @@ void Pipeline::train_teacher() {
   const auto key = space.teacher_key();
   if (!impl_->begin("teacher", key)) return;
   if (!space.job.teacher.weights.empty()) return impl_->take_teacher(key);
-  impl_->train_side("teacher", key, space.job.teacher, space.make_losses(space.job.teacher.losses, false), nullptr,
-                    kTeacherSalt);
+  impl_->train_side({"teacher",
+                     key,
+                     space.job.teacher,
+                     {only_stage(space.job.teacher.losses, space.job.teacher.train)},
+                     nullptr,
+                     kTeacherSalt});
 }
 
 void Pipeline::label() {
@@ -175,31 +167,30 @@ void Pipeline::train_control() {
   impl_->check_catalogue();
   const auto key = space.student_key(false);
   if (impl_->begin("control", key))
-    impl_->train_side("control", key, space.job.student, space.make_losses(space.job.losses, false), nullptr,
-                      kStudentSalt);
+    impl_->train_side({"control", key, space.job.student, space.student_stages(false), nullptr, kStudentSalt});
 }
 
 void Pipeline::train_student() {
   auto& space = impl_->space;
   impl_->check_catalogue();
-  const auto student = space.make_losses(space.job.losses, true);
   const bool needs_labels = space.needs_labels();
   impl_->check_labels();
-  const auto student_key = space.student_key(needs_labels);
+  const auto student_key = space.student_key(true);
   if (impl_->begin("student", student_key)) {
     std::unique_ptr<data::LabelStore> labels;
     if (needs_labels)
       labels = std::make_unique<data::LabelStore>(space.folder("labels"), space.dataset(),
                                                   space.make_model(space.job.student, kStudentSalt)->max_length(),
                                                   static_cast<std::size_t>(space.job.data.cache_mib) << 20);
-    impl_->train_side("student", student_key, space.job.student, student, labels.get(), kStudentSalt);
+    impl_->train_side(
+        {"student", student_key, space.job.student, space.student_stages(true), labels.get(), kStudentSalt, true});
   }
 }
 
 void Pipeline::distill() {
   impl_->check_labels();  // before hours go into the control
   train_control();
-  if (impl_->space.needs_labels()) pass_teacher_gate(impl_->space);
+  if (impl_->space.needs_teacher()) pass_teacher_gate(impl_->space);
   train_student();
 }
 
@@ -221,6 +212,7 @@ void Pipeline::run() {
   import();
   train_teacher();
   train_control();  // before the labels: it is one of those the teacher must beat
+  if (impl_->space.needs_teacher()) pass_teacher_gate(impl_->space);
   if (impl_->space.needs_labels()) label();
   train_student();
   evaluate();

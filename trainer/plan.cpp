@@ -10,13 +10,16 @@ namespace decant::trainer {
 namespace {
 
 /// Float32 values, gradient and both moments of AdamW, and a tile of logits a thread.
-base::Json model_plan(const SideOptions& side, const Registries& registries, std::int64_t items) {
-  const auto model = registries.models.make(side.model, models::ModelContext{items, 0});
-  const auto count = model->parameter_count();
+base::Json model_plan(const SideOptions& side, const Registries& registries, std::int64_t items,
+                      std::int64_t teacher_width) {
+  models::ModelContext context{items, 0, teacher_width};
+  const auto trained = registries.models.make(side.model, context)->parameter_count().total();
+  context.exported = true;
+  const auto count = registries.models.make(side.model, context)->parameter_count();
   return {{"parameters", count.total()},
           {"parameters_table", count.table},
           {"weights_mib", count.total() * 4.0 / (1 << 20)},
-          {"training_memory_mib", count.total() * 16.0 / (1 << 20)}};
+          {"training_memory_mib", trained * 16.0 / (1 << 20)}};
 }
 
 base::Json status_of(const fs::path& folder) {
@@ -44,8 +47,8 @@ base::Json Pipeline::plan(JobOptions& job, const Registries& registries, int ran
   const data::Dataset dataset(folder, static_cast<std::size_t>(job.data.cache_mib) << 20);
   const auto& info = dataset.info();
   out["dataset"] = {{"rows", info.rows}, {"items", info.items}, {"events", info.events}};
-  out["teacher"] = model_plan(job.teacher, registries, info.items);
-  out["student"] = model_plan(job.student, registries, info.items);
+  out["teacher"] = model_plan(job.teacher, registries, info.items, -1);
+  out["student"] = model_plan(job.student, registries, info.items, teacher_width(job, registries));
   const auto length = registries.models.make(job.teacher.model, models::ModelContext{info.items, 0})->max_length();
   data::LabelSpec spec;
   spec.k = std::min(job.labels.k, info.items);

@@ -118,7 +118,7 @@ std::string unfit(const std::string& stage, Workspace& space) {
   if (!record->done) return "the " + stage + " is not finished";
   std::string key;
   try {
-    key = stage == "teacher" ? space.teacher_key() : space.student_key(stage == "student" && space.needs_labels());
+    key = stage == "teacher" ? space.teacher_key() : space.student_key(stage == "student");
   } catch (const CheckpointError&) {
     return "the " + stage + " cannot be told to be of this job's teacher, which is not finished";
   }
@@ -159,7 +159,8 @@ base::Json build_report(Workspace& space) {
       left_out.push_back(why);
       continue;
     }
-    const SideOptions& side = stage == "teacher" ? space.job.teacher : space.job.student;
+    const SideOptions& side =
+        stage == "teacher" ? static_cast<const SideOptions&>(space.job.teacher) : space.job.student;
     const auto model = space.load_model(side, stage);
     report[stage] = model_json(*model, stage, space, records[stage]);
     if (stage == "teacher")

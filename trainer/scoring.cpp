@@ -13,6 +13,7 @@
 #include <limits>
 
 #include "base/random.h"
+#include "trainer/online_teacher.h"
 
 namespace decant::trainer {
 namespace {
@@ -99,13 +100,16 @@ Tensor put(const Tensor& host, torch::Device device) {
   return device.is_cuda() ? host.pin_memory().to(device, /*non_blocking=*/true) : host.clone();
 }
 
-LabelSets decode_labels(const data::LabelledBatch& batch, const std::vector<NamedLoss>& losses, torch::Device device) {
+LabelSets decode_labels(const data::LabelledBatch& batch, const std::vector<NamedLoss>& losses, torch::Device device,
+                        const std::set<double>& more) {
   LabelSets sets;
   std::map<std::string, std::set<double>> temperatures;
   for (const auto& named : losses) {
     const auto needs = named.loss->needs();
     for (const auto& set : named.sets) {
+      if (set == kOnlineSet) continue;
       temperatures[set].insert(needs.label_rest_lse.begin(), needs.label_rest_lse.end());
+      temperatures[set].insert(more.begin(), more.end());
       if (!named.sharing) continue;
       const auto shared = named.sharing->label_rest_lse();
       temperatures[set].insert(shared.begin(), shared.end());
@@ -334,6 +338,7 @@ LossInputs Scoring::inputs(const NamedLoss& loss, const std::string& set) const 
   }
   for (const double t : needs.rest_lse) in.student.rest_lse[t] = from.outside(set, t, false);
   for (const double t : needs.outside_lse) in.student.outside_lse[t] = from.outside(set, t, true);
+  if (in.teacher.trust.defined()) in.target_weights = in.target_weights * in.teacher.trust;
   if (in.teacher.present.defined()) {
     const auto kept = in.teacher.present.nonzero().squeeze(1);
     if (kept.size(0) < in.teacher.present.size(0)) keep_rows(in, kept);

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,10 @@ namespace decant::trainer {
 /// [targets] the sequence of the batch that each target belongs to.
 [[nodiscard]] std::vector<std::int64_t> rows_of_targets(const data::PackedBatch& batch);
 
-/// The stored labels of a batch that `losses` work on, on `device`.
+/// The stored labels of a batch that `losses` work on, on `device`; the set "online" is left out. `more`: temperatures
+/// that somebody else asks of their rest_lse.
 [[nodiscard]] LabelSets decode_labels(const data::LabelledBatch& batch, const std::vector<NamedLoss>& losses,
-                                      torch::Device device);
+                                      torch::Device device, const std::set<double>& more = {});
 
 /// Beside the model's output.
 struct ScoringOptions {

@@ -15,6 +15,8 @@
 
 namespace decant::trainer {
 
+struct LossStage;
+
 class Workspace {
  public:
   Workspace(JobOptions& job, const Registries& registries, Context& context);
@@ -32,8 +34,10 @@ class Workspace {
   /// Forgets the open dataset (after an import).
   void close_dataset() { dataset_.reset(); }
 
-  /// A fresh model of a side on the communicator's device; `salt` tells teacher from student.
-  [[nodiscard]] std::shared_ptr<models::SequenceModel> make_model(const SideOptions& side, std::uint64_t salt);
+  /// A fresh model of a side on the communicator's device; `salt` tells teacher from student. `with_teacher`: its table
+  /// may begin with the teacher's item vectors.
+  [[nodiscard]] std::shared_ptr<models::SequenceModel> make_model(const SideOptions& side, std::uint64_t salt,
+                                                                  bool with_teacher = false);
   /// The same with the weights a stage has left. Throws CheckpointError when they are absent or do not fit.
   [[nodiscard]] std::shared_ptr<models::SequenceModel> load_model(const SideOptions& side, const std::string& stage);
   [[nodiscard]] std::vector<NamedLoss> make_losses(const std::map<std::string, base::KindOptions>& kinds,
@@ -41,20 +45,27 @@ class Workspace {
 
   /// Seed of a side: of the teacher run.teacher_seed where that is given, else run.seed.
   [[nodiscard]] std::uint64_t seed_of(std::uint64_t salt) const;
+  /// How the student is trained; without a teacher: the control.
+  [[nodiscard]] std::vector<LossStage> student_stages(bool with_teacher) const;
+  /// Whether the student's table begins with the teacher's item vectors.
+  [[nodiscard]] bool wants_teacher_table();
+  /// Whether the student has anything of a teacher: labels, stored or made in the step, or its table.
+  [[nodiscard]] bool needs_teacher();
 
-  /// Whether any of the student's losses works on labels.
+  /// Whether any of the student's losses works on stored labels.
   [[nodiscard]] bool needs_labels() const;
 
   /// Keys of the stages.
   [[nodiscard]] std::string teacher_key();
   [[nodiscard]] std::string labels_key();
-  [[nodiscard]] std::string student_key(bool with_labels);
+  [[nodiscard]] std::string student_key(bool with_teacher);
   [[nodiscard]] data::LabelSpec label_spec();
   /// Hash of the teacher's finished weights.
   [[nodiscard]] std::string teacher_hash();
 
  private:
   [[nodiscard]] base::Json common_parts();
+  [[nodiscard]] models::ModelContext context_of(const SideOptions& side, std::uint64_t salt);
   std::unique_ptr<data::Dataset> dataset_;
 };
 
