@@ -39,22 +39,27 @@ base::Json calibration_json(models::SequenceModel& model, Workspace& space) {
           {"valid_target_bins", bins_json(found.target_bins)}};
 }
 
+/// The record of a side's training, with null for what it does not say (a teacher that was taken, a baseline).
+base::Json train_json(base::Json record) {
+  for (const char* key : {"sequences_per_second", "data_wait_share", "steps", "epochs", "best_step", "best_epoch",
+                          "best_value", "stopped_by", "curve", "weights_hash"})
+    if (!record.contains(key)) record[key] = nullptr;
+  return record;
+}
+
 /// A side that is a model: what it is, how it was trained, how it ranks.
 base::Json model_json(models::SequenceModel& model, const std::string& stage, Workspace& space, SideRecords& records) {
   auto found = evaluate_side(model, stage, space);
   records = std::move(found.records);
   const auto count = model.parameter_count();
   const auto record = read_stage(space.folder(stage));
-  base::Json train = record ? record->result : base::Json::object();
-  for (const char* key : {"sequences_per_second", "steps", "epochs", "best_epoch", "best_value", "stopped_by"})
-    if (!train.contains(key)) train[key] = nullptr;
   return {{"parameters", count.total()},
           {"parameters_table", count.table},
           {"parameters_encoder", count.encoder},
           {"bytes", fs::file_size(weights_path(space.folder(stage)))},
           {"metrics", metrics_json(found.valid, found.test)},
           {"cold_targets", cold_json(found.valid, found.test)},
-          {"train", train},
+          {"train", train_json(record ? record->result : base::Json::object())},
           {"fidelity", nullptr},
           {"calibration", calibration_json(model, space)}};
 }
@@ -62,9 +67,12 @@ base::Json model_json(models::SequenceModel& model, const std::string& stage, Wo
 base::Json baseline_json(Baseline kind, const std::string& name, Workspace& space) {
   const auto found = evaluate_side(kind, name, space);
   return {{"parameters", nullptr},
+          {"parameters_table", nullptr},
+          {"parameters_encoder", nullptr},
+          {"bytes", nullptr},
           {"metrics", metrics_json(found.valid, found.test)},
           {"cold_targets", cold_json(found.valid, found.test)},
-          {"train", nullptr},
+          {"train", train_json(base::Json::object())},
           {"fidelity", nullptr},
           {"calibration", nullptr}};
 }
