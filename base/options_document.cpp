@@ -1,3 +1,4 @@
+#include <set>
 #include <utility>
 
 #include "base/options.h"
@@ -38,7 +39,11 @@ Json changed_defaults(KindOptions& value, const std::string& type, const KindSet
 }
 
 /// Registries already described, with the key under which they were; ends the recursion of a kind inside itself too.
-using Described = std::map<const KindSet*, std::string>;
+/// And the sections of groups: kinds of one registry that share a group share its section.
+struct Described {
+  std::map<const KindSet*, std::string> kinds;
+  std::set<std::string> groups;
+};
 
 /// One table, and after it the sections of the groups and registries that the table names.
 class Documenter final : public Fields {
@@ -74,7 +79,9 @@ class Documenter final : public Fields {
 
   void group(std::string_view name, Options& value, std::string_view help) override {
     const std::string key = child_key(prefix_, name);
-    sections_ += "\n## " + code(key) + "\n" + std::string(help) + "\n\n" + Documenter(key, described_).document(value);
+    const std::string section =
+        "\n## " + code(key) + "\n" + std::string(help) + "\n\n" + Documenter(key, described_).document(value);
+    if (described_.groups.insert(section).second) sections_ += section;
   }
 
   void kind(std::string_view name, KindOptions& value, const KindSet& kinds, std::string_view help) override {
@@ -103,9 +110,9 @@ class Documenter final : public Fields {
   }
 
   void alternatives(std::string_view name, const std::string& chosen, const KindSet& kinds) override {
-    if (!described_.emplace(&kinds, prefix_).second) {
+    if (!described_.kinds.emplace(&kinds, prefix_).second) {
       sections_ += "\nWith " + code(child_key(prefix_, name)) + ", the options are those of its " + kinds.noun() +
-                   ", listed under " + code(described_.at(&kinds)) + ".\n";
+                   ", listed under " + code(described_.kinds.at(&kinds)) + ".\n";
       return;
     }
     for (const auto& type : kinds.names())
@@ -122,7 +129,7 @@ class Documenter final : public Fields {
   }
 
   void describe_kinds(const std::string& key, const KindSet& kinds) {
-    const auto [at, fresh] = described_.emplace(&kinds, key);
+    const auto [at, fresh] = described_.kinds.emplace(&kinds, key);
     if (!fresh) {
       sections_ += "\nThe kinds of " + code(key) + " and their options are those of " + code(at->second) + ".\n";
       return;

@@ -79,6 +79,14 @@ std::int64_t Dataset::training_targets(std::int64_t row, std::int64_t max_length
                                   std::max<std::int64_t>(0, max_length));
 }
 
+void Dataset::visit_users(const std::function<void(std::int64_t, std::string_view)>& visit) const {
+  std::int64_t row = 0;
+  for (std::size_t part = 0; part < impl_->reader.parts().size(); ++part) {
+    const TextColumn users = impl_->reader.users(part);
+    for (std::int64_t i = 0; i < users.size(); ++i) visit(row++, users.at(i));
+  }
+}
+
 std::string Dataset::item_name(std::int64_t item) const {
   if (item < 0 || item >= info().items)
     throw base::ConfigError("item " + std::to_string(item) + " is not in the catalogue of " +

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/options.h"
@@ -59,6 +61,8 @@ class Dataset {
 
   /// How often each item occurs in the training split [items].
   [[nodiscard]] const std::vector<std::int64_t>& training_counts() const;
+  /// Calls visit(row, original id of its user) for every row in order; reads a part of the store at a time.
+  void visit_users(const std::function<void(std::int64_t, std::string_view)>& visit) const;
   /// Original id of an item.
   [[nodiscard]] std::string item_name(std::int64_t item) const;
   /// The events of a row that belong to training, in order.

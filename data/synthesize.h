@@ -13,8 +13,8 @@ namespace decant::data {
 /// popularity (Zipf with exponent `zipf`), else, with probability `noise`, any item. The same options give the same
 /// bytes everywhere.
 struct SynthesizeOptions : base::Options {
-  std::int64_t users = 2000;
-  std::int64_t items = 1000;
+  std::int64_t users = 3000;
+  std::int64_t items = 300;
   std::int64_t categories = 20;
   double mean_length = 12;  // events a user: 3 + geometric
   double transitions = 0.5;

@@ -8,6 +8,7 @@
 #include "data/import.h"
 #include "data/synthesize.h"
 #include "launch/option_flags.h"
+#include "trainer/compare.h"
 
 namespace decant::launch {
 
@@ -57,6 +58,13 @@ void declare_synthesize(CLI::App& app, CommandLine& line) {
   add_option_flags(app, options, line.options);
 }
 
+void declare_compare(CLI::App& app, CommandLine& line) {
+  app.add_option("RUNS", line.files, "Run folders of one job under several seeds, evaluated");
+  app.add_flag("--json", line.json, "Print JSON");
+  trainer::CompareOptions options;
+  add_option_flags(app, options, line.options);
+}
+
 void declare_inspect(CLI::App& app, CommandLine& line) {
   app.add_option("PATH", line.path, "Dataset, label store, checkpoint, weights file or run folder");
   app.add_flag("--json", line.json, "Print JSON");
@@ -98,6 +106,10 @@ void check_synthesize(CommandLine& line) {
   if (line.out.empty()) refuse(line.command, "give --out FILE");
 }
 
+void check_compare(CommandLine& line) {
+  if (line.files.empty()) refuse(line.command, "give the run folders, one a seed");
+}
+
 void check_inspect(CommandLine& line) {
   if (line.path.empty()) refuse(line.command, "give a path");
 }
@@ -112,19 +124,26 @@ void check_config(CommandLine& line) {
 }
 
 constexpr std::array kCommands{
-    Command{"run", "Import, teacher, labels, student, control, report: what is done already is skipped", declare_stage,
-            check_job, "decant run examples/next_item.yaml\n  mpirun -n 2 decant run job.yaml --set labels.k=50"},
+    Command{"run", "Import, teacher, control, gate, labels, student, report: what is done already is skipped",
+            declare_stage, check_job,
+            "decant run examples/next_item.yaml\n  mpirun -n 2 decant run job.yaml --set labels.k=50"},
     Command{"import", "Make a dataset from raw files, as the job file says or by --out", declare_import, check_import,
             "decant import job.yaml\n  decant import --format sequences --out beauty beauty.txt --min-events 3"},
     Command{"train-teacher", "Train the teacher", declare_stage, check_job,
             "decant train-teacher job.yaml --set teacher.train.max_epochs=50"},
+    Command{"train-control", "Train the control: the student without a teacher, which the teacher must beat",
+            declare_stage, check_job, "decant train-control job.yaml"},
     Command{"label", "Write the teacher's soft labels", declare_stage, check_job, "mpirun -n 4 decant label job.yaml"},
-    Command{"distill", "Train the student on the labels, and beside it the control without a teacher", declare_stage,
-            check_job, "decant distill job.yaml --set losses.kl_tail.weight=0.5"},
+    Command{"distill", "Train the control without a teacher, and the student on the labels", declare_stage, check_job,
+            "decant distill job.yaml --set losses.kl_tail.weight=0.5"},
     Command{"evaluate", "Rank all items with teacher, student, control and baselines; write report.json", declare_stage,
             check_job, "decant evaluate job.yaml"},
+    Command{"sweep", "Try settings and seeds, choose on valid with the same search for the control, print one table",
+            declare_stage, check_job, "decant sweep job.yaml --set sweep.seeds=3"},
+    Command{"compare", "Student against control and teacher over seeds, from saved ranks: difference, interval, p",
+            declare_compare, check_compare, "decant compare runs/seed-1 runs/seed-2 runs/seed-3 --metric ndcg@10"},
     Command{"synthesize", "Write a generated behaviour log with planted structure", declare_synthesize,
-            check_synthesize, "decant synthesize --out examples/data/synthetic.txt --users 2000 --items 1000"},
+            check_synthesize, "decant synthesize --out examples/data/synthetic.txt --users 3000 --items 300"},
     Command{"inspect", "Say what is in a file or folder of decant's, and verify it", declare_inspect, check_inspect,
             "decant inspect runs/quickstart/dataset"},
     Command{"labels", "Say which rows a job's label sets have, or verify them", declare_labels, check_labels,

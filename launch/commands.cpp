@@ -1,10 +1,12 @@
 #include "launch/commands.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "base/files.h"
@@ -18,6 +20,7 @@
 #include "launch/stage_command.h"
 #include "launch/version.h"
 #include "monitoring/progress.h"
+#include "trainer/compare.h"
 
 namespace decant::launch {
 
@@ -58,6 +61,14 @@ void synthesize(const CommandLine& line) {
   print("wrote " + line.out + " (" + std::to_string(std::filesystem::file_size(line.out)) + " bytes)\n");
 }
 
+void compare_folders(const CommandLine& line) {
+  trainer::CompareOptions options;
+  base::read_options(line.options, options);
+  const int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const base::Json found = trainer::compare_runs(line.files, options, threads);
+  print(line.json ? found.dump(1) + "\n" : trainer::format_comparison(found));
+}
+
 void print_config(const CommandLine& line, const trainer::Registries& registries) {
   trainer::JobOptions job(registries);
   if (line.path.empty()) {
@@ -94,6 +105,8 @@ int execute(const CommandLine& line, const trainer::Registries& registries) {
     return run_stage(line, registries);
   } else if (line.command == "synthesize") {
     synthesize(line);
+  } else if (line.command == "compare") {
+    compare_folders(line);
   } else if (line.command == "inspect") {
     const base::Json tree = inspect(line.path);
     print(line.json ? tree.dump(1, ' ', false, base::Json::error_handler_t::replace) + "\n" : plain_text(tree));

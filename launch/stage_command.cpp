@@ -18,6 +18,7 @@
 #include "trainer/context.h"
 #include "trainer/fault.h"
 #include "trainer/pipeline.h"
+#include "trainer/sweep.h"
 
 namespace decant::launch {
 
@@ -25,14 +26,17 @@ namespace {
 
 using trainer::Pipeline;
 
-constexpr std::array<std::pair<std::string_view, void (Pipeline::*)()>, 6> kStages{{
+constexpr std::array<std::pair<std::string_view, void (Pipeline::*)()>, 7> kStages{{
     {"run", &Pipeline::run},
     {"import", &Pipeline::import},
     {"train-teacher", &Pipeline::train_teacher},
+    {"train-control", &Pipeline::train_control},
     {"label", &Pipeline::label},
     {"distill", &Pipeline::distill},
     {"evaluate", &Pipeline::evaluate},
 }};
+
+constexpr std::string_view kSweep = "sweep";  // many runs, each with a pipeline of its own
 
 /// What the ranks have found out together before the run folder is touched.
 struct Setting {
@@ -89,7 +93,7 @@ void print_plan(trainer::JobOptions& job, const trainer::Registries& registries,
 bool is_stage(const std::string& command) {
   for (const auto& [name, stage] : kStages)
     if (name == command) return true;
-  return false;
+  return command == kSweep;
 }
 
 int run_stage(const CommandLine& line, const trainer::Registries& registries) {
@@ -99,7 +103,10 @@ int run_stage(const CommandLine& line, const trainer::Registries& registries) {
   agree(session.host(), [&] {
     JobFile file = JobFile::load(line.path);
     for (const std::string& assignment : line.sets) file.set(assignment);
-    file.read_into(job, [&] { job.check(); });
+    file.read_into(job, [&] {
+      job.check();
+      if (line.command == kSweep) static_cast<void>(trainer::check_sweep(job, registries));
+    });
     faults = trainer::FaultPlan(line.fault, session.rank());
   });
   if (line.dry_run) {
@@ -116,7 +123,10 @@ int run_stage(const CommandLine& line, const trainer::Registries& registries) {
     workplace.context = std::make_unique<trainer::Context>(
         trainer::Context{*workplace.communicator, workplace.folder->metrics(), workplace.folder->progress(),
                          workplace.folder->log(), faults, workplace.signals->stop_requested(), setting.threads});
-    workplace.pipeline = std::make_unique<Pipeline>(job, registries, *workplace.context);
+    if (line.command == kSweep)
+      trainer::run_sweep(job, registries, *workplace.context);
+    else
+      workplace.pipeline = std::make_unique<Pipeline>(job, registries, *workplace.context);
     for (const auto& [name, stage] : kStages)
       if (name == line.command) (*workplace.pipeline.*stage)();
     workplace.folder->log().line("done");

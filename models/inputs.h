@@ -21,6 +21,8 @@ struct Inputs {
   torch::Tensor score_tokens;                    // [rows] int64: the tokens whose states are scored
   /// [tokens] int64 in [0, 2^32): keys of (seed, step, sample id, position) for dropout; undefined in evaluation.
   torch::Tensor token_keys;
+  /// [tokens, dim] added to the looked-up item vectors; undefined: nothing. For perturbed training.
+  torch::Tensor embedding_shift;
   [[nodiscard]] std::int64_t tokens() const { return offsets.empty() ? 0 : offsets.back(); }
   [[nodiscard]] const torch::Tensor& items() const { return columns.at("items"); }
 };

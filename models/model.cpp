@@ -19,6 +19,12 @@ ParameterCount SequenceModel::parameter_count() {
   return {.table = in_table, .encoder = count(*this) - in_table};
 }
 
+NamedTensors SequenceModel::weights() {
+  NamedTensors out;
+  for (const auto& item : named_parameters()) out.emplace_back(item.key(), item.value());
+  return out;
+}
+
 void register_models(ModelRegistry& registry) {
   registry.add<SasRecOptions>("sasrec", [](const SasRecOptions& options, const ModelContext& context) {
     return std::make_shared<SasRec>(options, context);

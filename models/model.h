@@ -4,6 +4,7 @@
 #include <torch/nn/module.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 #include "base/registry.h"
 #include "models/inputs.h"
 #include "models/table.h"
+#include "models/weights_file.h"
 
 namespace decant::models {
 
@@ -32,12 +34,18 @@ class SequenceModel : public torch::nn::Module {
   /// Written into weight files (model, dim, layers, ...), so that other programs can rebuild it.
   [[nodiscard]] virtual std::map<std::string, std::string> spec() const = 0;
   [[nodiscard]] ParameterCount parameter_count();
+  /// What is saved as the model's weights: what a model made with ModelContext::exported takes. Default: the parameters.
+  [[nodiscard]] virtual NamedTensors weights();
 };
 
 /// What every model's factory is given beside its options.
 struct ModelContext {
   std::int64_t items = 0;
-  std::uint64_t seed = 0;  // initial values are functions of it
+  std::uint64_t seed = 0;          // initial values are functions of it
+  std::int64_t teacher_width = 0;  // of its item vectors; 0: not known, below 0: this is the teacher
+  /// The teacher's item vectors [items, width]; empty: none to begin from.
+  std::function<torch::Tensor()> teacher_table = {};
+  bool exported = false;  // in the form in which weights are saved, not in that in which they are trained
 };
 
 using ModelRegistry = base::Registry<SequenceModel, const ModelContext&>;

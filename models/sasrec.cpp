@@ -2,6 +2,7 @@
 
 #include "models/initial.h"
 #include "models/ops/attention.h"
+#include "models/projected_table.h"
 #include "models/transformer_block.h"
 
 namespace decant::models {
@@ -35,6 +36,7 @@ void SasRecOptions::describe(base::Fields& fields) {
   fields.integer("max_length", max_length, {1, 1 << 20}, "longest window, in items");
   fields.real("dropout", dropout, {0, 0.99}, "of embeddings, attention output and MLP output");
   fields.real("attention_dropout", attention_dropout, {-1, 0.99}, "of attention probabilities; -1: as dropout");
+  fields.group("table", table, "item vectors");
 }
 
 SasRec::SasRec(const SasRecOptions& options, const ModelContext& context) : options_(options) {
@@ -43,7 +45,7 @@ SasRec::SasRec(const SasRecOptions& options, const ModelContext& context) : opti
     throw base::ConfigError("sasrec: dim " + std::to_string(dim) + " is not a multiple of heads " +
                             std::to_string(options_.heads));
   }
-  item_ = register_module("item", std::make_shared<LocalTable>(context.items, dim, context.seed));
+  item_ = register_module("item", make_table(options_.table, dim, context));
   const torch::Tensor positions =
       initial_normal({options_.max_length, dim}, kDeviation, context.seed, "position.weight");
   position_ = register_module(
@@ -67,6 +69,7 @@ Output SasRec::forward(const Inputs& inputs, const std::set<std::string>& wanted
   };
   const torch::Tensor keys = is_training() ? inputs.token_keys : torch::Tensor();
   torch::Tensor x = item_->lookup(inputs.items()) + position_->forward(inputs.positions);
+  if (inputs.embedding_shift.defined()) x = x + inputs.embedding_shift;
   x = keyed_dropout(x, keys, kEmbeddingSite, options_.dropout);
   tap("embedding", x);
   // Nothing reads the other tokens after the last attention, unless a tap shows them.
@@ -84,6 +87,17 @@ Output SasRec::forward(const Inputs& inputs, const std::set<std::string>& wanted
   return output;
 }
 
+NamedTensors SasRec::weights() {
+  auto out = SequenceModel::weights();
+  auto* projected = dynamic_cast<ProjectedTable*>(item_.get());
+  if (projected == nullptr || options_.table.save != "composed") return out;
+  const torch::NoGradGuard no_grad;
+  std::erase_if(out, [](const auto& named) { return named.first == "item.projection"; });
+  for (auto& [name, tensor] : out)
+    if (name == "item.weight") tensor = projected->compose();
+  return out;
+}
+
 std::vector<std::string> SasRec::tap_names() const {
   std::vector<std::string> names{"embedding"};
   for (std::int64_t i = 0; i < options_.layers; ++i) names.push_back(block_tap(i));
@@ -92,13 +106,16 @@ std::vector<std::string> SasRec::tap_names() const {
 }
 
 std::map<std::string, std::string> SasRec::spec() const {
-  return {{"model", "sasrec"},
-          {"items", std::to_string(item_->items())},
-          {"dim", std::to_string(options_.dim)},
-          {"layers", std::to_string(options_.layers)},
-          {"heads", std::to_string(options_.heads)},
-          {"max_length", std::to_string(options_.max_length)},
-          {"positions", "start"}};
+  std::map<std::string, std::string> out{{"model", "sasrec"},
+                                         {"items", std::to_string(item_->items())},
+                                         {"dim", std::to_string(options_.dim)},
+                                         {"layers", std::to_string(options_.layers)},
+                                         {"heads", std::to_string(options_.heads)},
+                                         {"max_length", std::to_string(options_.max_length)},
+                                         {"positions", "start"}};
+  const auto* projected = dynamic_cast<const ProjectedTable*>(item_.get());
+  if (projected != nullptr && options_.table.save == "parts") out["table_width"] = std::to_string(projected->width());
+  return out;
 }
 
 }  // namespace decant::models

@@ -6,6 +6,7 @@
 #include <torch/nn/modules/normalization.h>
 
 #include "models/model.h"
+#include "models/table_options.h"
 
 namespace decant::models {
 
@@ -16,6 +17,7 @@ struct SasRecOptions : base::Options {
   std::int64_t max_length = 50;
   double dropout = 0.2;           // embeddings, attention output and MLP output
   double attention_dropout = -1;  // of attention probabilities; -1: as `dropout`
+  TableOptions table;
   void describe(base::Fields& fields) override;
 };
 
@@ -23,7 +25,8 @@ struct SasRecOptions : base::Options {
 /// init N(0, 0.02) for tables, PyTorch's default for linear layers (drawn as functions of the seed). Dropout is keyed
 /// by Inputs::token_keys and active in train() only.
 /// Taps: "embedding", "block.<i>" (output of block i), "hidden" (after the final norm), each [tokens, dim].
-/// Parameters are named as in examples/python/sasrec.py: item.weight, position.weight, blocks.<i>.{norm1, qkv, out,
+/// Parameters are named as in examples/python/sasrec.py: item.weight (and item.projection of a projected table, which is
+/// saved composed unless asked otherwise), position.weight, blocks.<i>.{norm1, qkv, out,
 /// norm2, up, down}.{weight, bias}, norm.{weight, bias}. Throws ConfigError when dim is not a multiple of heads.
 class SasRec : public SequenceModel {
  public:
@@ -33,10 +36,11 @@ class SasRec : public SequenceModel {
   [[nodiscard]] std::int64_t max_length() const override { return options_.max_length; }
   [[nodiscard]] std::vector<std::string> tap_names() const override;
   [[nodiscard]] std::map<std::string, std::string> spec() const override;
+  [[nodiscard]] NamedTensors weights() override;
 
  private:
   SasRecOptions options_;
-  std::shared_ptr<LocalTable> item_;
+  std::shared_ptr<Table> item_;
   torch::nn::Embedding position_{nullptr};
   torch::nn::ModuleList blocks_{nullptr};
   torch::nn::LayerNorm norm_{nullptr};

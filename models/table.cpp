@@ -29,24 +29,26 @@ torch::Tensor Table::logits_of(const torch::Tensor& hidden, const torch::Tensor&
   return hidden.mm(lookup(ids).t());
 }
 
-Moments LocalTable::moments(const torch::Tensor& hidden) {
+Moments DenseTable::moments(const torch::Tensor& hidden) {
+  const auto weight = rows();
   const auto mean = weight.mean(0);
   const auto centred = weight - mean;
   const auto covariance = centred.t().mm(centred) / weight.size(0);
   return {hidden.mv(mean), (hidden.mm(covariance) * hidden).sum(1).clamp_min(0)};
 }
 
-WalkResult LocalTable::walk(const torch::Tensor& hidden, const WalkRequest& request) {
-  return walk_catalogue(hidden, weight, request);
+WalkResult DenseTable::walk(const torch::Tensor& hidden, const WalkRequest& request) {
+  return walk_catalogue(hidden, rows(), request);
 }
 
-TopKResult LocalTable::topk(const torch::Tensor& hidden, const TopKRequest& request) {
-  return topk_catalogue(hidden, weight, request);
+TopKResult DenseTable::topk(const torch::Tensor& hidden, const TopKRequest& request) {
+  return topk_catalogue(hidden, rows(), request);
 }
 
-RankResult LocalTable::rank_of(const torch::Tensor& hidden, const torch::Tensor& targets,
+RankResult DenseTable::rank_of(const torch::Tensor& hidden, const torch::Tensor& targets,
                                const std::vector<std::int64_t>& seen_offsets,
                                const std::vector<std::int64_t>& seen_ids) {
+  const auto weight = this->rows();
   if (seen_offsets.empty()) return rank_in_catalogue(hidden, weight, targets, {});
   const auto rows = static_cast<std::int64_t>(seen_offsets.size()) - 1;
   std::int64_t widest = 0;

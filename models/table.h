@@ -18,19 +18,27 @@ class Table : public torch::nn::Module, public SearchableCatalogue {
   [[nodiscard]] torch::Tensor logits_of(const torch::Tensor& hidden, const torch::Tensor& ids) override;
 };
 
-/// Every row on this rank; parameter "weight" [items, dim], init N(0, 0.02) drawn from (seed, "item table").
-class LocalTable : public Table {
+/// A table whose rows are at hand as one tensor.
+class DenseTable : public Table {
  public:
-  LocalTable(std::int64_t items, std::int64_t dim, std::uint64_t seed);
-  [[nodiscard]] std::int64_t items() const override;
-  [[nodiscard]] std::int64_t dim() const override;
-  [[nodiscard]] torch::Tensor lookup(const torch::Tensor& ids) override;
+  /// [items, dim] float32, differentiable.
+  [[nodiscard]] virtual torch::Tensor rows() = 0;
   [[nodiscard]] WalkResult walk(const torch::Tensor& hidden, const WalkRequest& request) override;
   [[nodiscard]] Moments moments(const torch::Tensor& hidden) override;
   [[nodiscard]] TopKResult topk(const torch::Tensor& hidden, const TopKRequest& request) override;
   [[nodiscard]] RankResult rank_of(const torch::Tensor& hidden, const torch::Tensor& targets,
                                    const std::vector<std::int64_t>& seen_offsets,
                                    const std::vector<std::int64_t>& seen_ids) override;
+};
+
+/// Every row on this rank; parameter "weight" [items, dim], init N(0, 0.02) drawn from (seed, "item table").
+class LocalTable : public DenseTable {
+ public:
+  LocalTable(std::int64_t items, std::int64_t dim, std::uint64_t seed);
+  [[nodiscard]] std::int64_t items() const override;
+  [[nodiscard]] std::int64_t dim() const override;
+  [[nodiscard]] torch::Tensor lookup(const torch::Tensor& ids) override;
+  [[nodiscard]] torch::Tensor rows() override { return weight; }
   torch::Tensor weight;
 };
 

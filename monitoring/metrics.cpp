@@ -39,6 +39,9 @@ constexpr std::array kTable{
     MetricKind{"decant_label_positions_total", kCounter, "", "", "Positions this rank has labelled."},
     MetricKind{"decant_label_parts_done", kGauge, "", "", "Parts of the label store that are this rank's and there."},
     MetricKind{"decant_label_parts", kGauge, "", "", "Parts of the label store that are this rank's."},
+    MetricKind{"decant_step_labels", kGauge, "", "kind",
+               "Labels in the last step, of all ranks, when they are screened; kind=\"labels\", \"contradicting\", "
+               "\"over_confident\"."},
     MetricKind{"decant_valid_metric", kGauge, "", "metric",
                "Value at the last validation, all items ranked; metric=\"ndcg@10\" and the like."},
 };

@@ -66,9 +66,9 @@ std::pair<std::int64_t, std::int64_t> BaselineRanker::rank(std::int64_t last, st
   return {all, rank_of(greater, equal)};
 }
 
-Evaluation BaselineRanker::evaluate(data::Split split, Context& context) const {
+Evaluation BaselineRanker::evaluate(data::Split split, Context& context, std::vector<TargetRank>* kept) const {
   Evaluation sum;
-  const std::int64_t blocks = (dataset_.info().rows + kEvaluationRows - 1) / kEvaluationRows;
+  const std::int64_t blocks = evaluation_blocks(dataset_);
   for (std::int64_t block = context.rank(); block < blocks; block += context.world()) {
     const auto batch = dataset_.evaluation_batch(split, block * kEvaluationRows, kEvaluationRows, 1);
     const auto& items = batch.column("items").values;
@@ -78,6 +78,7 @@ Evaluation BaselineRanker::evaluate(data::Split split, Context& context) const {
                                       batch.seen_offsets[i + 1] - batch.seen_offsets[i]);
       sum.all.add(all);
       sum.unseen.add(unseen);
+      if (kept != nullptr) kept->push_back({batch.sample_ids[i], batch.target_ids[i], all, unseen});
       if (dataset_.training_counts()[static_cast<std::size_t>(batch.target_ids[i])] == 0) ++sum.cold_targets;
     }
   }

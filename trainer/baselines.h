@@ -15,8 +15,8 @@ class BaselineRanker {
  public:
   /// One pass over the training split. REQUIRES: the dataset outlives it.
   BaselineRanker(const data::Dataset& dataset, Baseline kind);
-  /// Collective; ranks of all and of unseen items.
-  [[nodiscard]] Evaluation evaluate(data::Split split, Context& context) const;
+  /// Collective; ranks of all and of unseen items. `kept` (null: none) gets this process's targets, by row.
+  [[nodiscard]] Evaluation evaluate(data::Split split, Context& context, std::vector<TargetRank>* kept = nullptr) const;
 
  private:
   /// Followers of an item with their counts, by item.

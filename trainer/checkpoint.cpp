@@ -47,6 +47,11 @@ std::vector<fs::path> steps_in(const fs::path& folder) {
   return found;
 }
 
+CheckpointError damaged(const base::FileError& error) {
+  return {error.path(), std::string(error.what()).substr(error.path().size() + 2) +
+                            "; remove the folder to start from an older state"};
+}
+
 void verify(const base::Json& manifest, const models::WeightsFile& file, const fs::path& path) {
   for (const auto& entry : manifest.at("tensors")) {
     const auto name = entry.at("name").get<std::string>();
@@ -63,6 +68,8 @@ void verify(const base::Json& manifest, const models::WeightsFile& file, const f
 
 base::Json TrainState::to_json() const {
   return {{"step", step},
+          {"first_step", first_step},
+          {"first_epoch", first_epoch},
           {"epoch", position.epoch},
           {"row", position.row},
           {"best_value", best_value},
@@ -71,6 +78,8 @@ base::Json TrainState::to_json() const {
           {"stale", stale},
           {"stopped_by", stopped_by},
           {"curve", curve},
+          {"counts", counts},
+          {"finished", finished},
           {"loss_sums", loss_sums},
           {"loss_weights", loss_weights}};
 }
@@ -78,6 +87,8 @@ base::Json TrainState::to_json() const {
 TrainState TrainState::from_json(const base::Json& tree) {
   TrainState state;
   state.step = tree.at("step");
+  state.first_step = tree.value("first_step", std::int64_t{0});  // absent before there were stages
+  state.first_epoch = tree.value("first_epoch", std::int64_t{0});
   state.position = {tree.at("epoch"), tree.at("row")};
   state.best_value = tree.at("best_value");
   state.best_step = tree.at("best_step");
@@ -85,6 +96,8 @@ TrainState TrainState::from_json(const base::Json& tree) {
   state.stale = tree.at("stale");
   state.stopped_by = tree.at("stopped_by");
   state.curve = tree.at("curve");
+  state.counts = tree.value("counts", base::Json::object());
+  state.finished = tree.value("finished", base::Json::array());
   state.loss_sums = tree.at("loss_sums").get<std::vector<double>>();
   state.loss_weights = tree.at("loss_weights").get<std::vector<double>>();
   return state;
@@ -115,13 +128,24 @@ std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const s
       verify(manifest, found.tensors, path / kTensors);
       return found;
     } catch (const base::FileError& error) {
-      throw CheckpointError(error.path(), std::string(error.what()).substr(error.path().size() + 2) +
-                                              "; remove the folder to start from an older state");
+      throw damaged(error);
     } catch (const nlohmann::json::exception& error) {
       throw CheckpointError((path / kManifest).string(), std::string("lacks a field: ") + error.what());
     }
   }
   return std::nullopt;
+}
+
+std::vector<std::string> checkpoint_keys(const fs::path& folder) {
+  std::vector<std::string> keys;
+  for (const auto& path : steps_in(folder)) {
+    try {
+      keys.push_back(base::load_document(path / kManifest, kFormat, kVersion).at("key"));
+    } catch (const base::FileError& error) {
+      throw damaged(error);
+    }
+  }
+  return keys;
 }
 
 base::Json inspect_checkpoint(const fs::path& folder) {

@@ -18,13 +18,16 @@ namespace fs = std::filesystem;
 
 /// Where a training run stands, beside its tensors.
 struct TrainState {
-  std::int64_t step = 0;    // optimiser steps done
-  data::Position position;  // of the next step
+  std::int64_t step = 0;                         // optimiser steps done
+  std::int64_t first_step = 0, first_epoch = 0;  // where the present stage of training began
+  data::Position position;                       // of the next step
   double best_value = -1;
   std::int64_t best_step = 0, best_epoch = 0;
   std::int64_t stale = 0;                       // validations since the best
   std::string stopped_by;                       // why training has ended; empty while it goes on
   base::Json curve = base::Json::array();       // an entry a validation
+  base::Json counts = base::Json::object();     // of the running epoch, what the task counts
+  base::Json finished = base::Json::array();    // an entry a stage of training that has ended
   std::vector<double> loss_sums, loss_weights;  // of the running epoch, by loss
   [[nodiscard]] base::Json to_json() const;
   static TrainState from_json(const base::Json& tree);
@@ -50,6 +53,9 @@ struct Checkpoint {
 /// The newest whole checkpoint with this key; nothing when there is none. Throws CheckpointError naming the file when a
 /// committed checkpoint is damaged or was written by a newer version.
 [[nodiscard]] std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const std::string& key);
+
+/// Keys of the committed checkpoints in `folder`, newest first; their tensors are not read.
+[[nodiscard]] std::vector<std::string> checkpoint_keys(const fs::path& folder);
 
 /// What `decant inspect` prints of a checkpoint folder.
 [[nodiscard]] base::Json inspect_checkpoint(const fs::path& folder);

@@ -22,6 +22,15 @@ class CheckpointError : public base::Error {
       : base::Error(base::ExitCode::kCheckpoint, path + ": " + why) {}
 };
 
+/// Exit code of the trainer's own: the teacher gate is shut (docs/errors.md).
+inline constexpr base::ExitCode kGateCode{8};
+
+/// The teacher gate is shut: something simpler ranks better than the teacher.
+class GateError : public base::Error {
+ public:
+  explicit GateError(const std::string& what) : base::Error(kGateCode, what) {}
+};
+
 /// A signal asked for the end and the work is saved: run the same command again to continue.
 class Stopped : public base::Error {
  public:

@@ -1,7 +1,12 @@
 #include "trainer/job.h"
 
+#include <algorithm>
+#include <filesystem>
+
 #include "trainer/label_checks.h"
+#include "trainer/online_teacher.h"
 #include "trainer/ranking.h"
+#include "trainer/sharing.h"
 #include "trainer/task.h"
 
 namespace decant::trainer {
@@ -20,6 +25,8 @@ Registries default_registries() {
 void RunOptions::describe(Fields& fields) {
   fields.text("folder", folder, "where everything of this run is written; made when absent");
   fields.integer("seed", seed, {0, 9e15}, "of initial values, order, dropout and negatives");
+  fields.integer("teacher_seed", teacher_seed, {-1, 9e15},
+                 "the teacher's own, so that seeds of the student share one; -1: seed");
   fields.text("device", device, "auto: CUDA where a GPU is visible", {"auto", "cpu", "cuda"});
   fields.integer("threads", threads, {0, 4096}, "a rank; 0: the host's cores shared among its ranks");
   fields.integer("timeout_seconds", timeout_seconds, {1, 86400}, "a collective that waits longer ends the job");
@@ -58,6 +65,8 @@ void TrainOptions::describe(Fields& fields) {
                  "steps between checkpoints beside the one at every "
                  "validation; 0: none");
   fields.real("clip_norm", clip_norm, {0, 1e12}, "bound of the gradient's global L2 norm; 0: none");
+  fields.texts("frozen", frozen,
+               "parameters that keep their first values, by name; '*' stands for any letters, '?' for one");
   fields.group("schedule", schedule, "learning rate by step");
   fields.group("softmax", softmax, "what a step's cross-entropy is normalised over");
 }
@@ -68,6 +77,40 @@ void SideOptions::describe(Fields& fields) {
   fields.group("train", train, "how long, and what is kept");
 }
 
+void StageOptions::describe(Fields& fields) {
+  fields.kinds("losses", losses, registries_->losses, "the stage's losses by name; none: those of the job");
+  fields.real("lr", lr, {0, 1e6}, "learning rate after warm-up; 0: the optimiser's");
+  fields.group("schedule", schedule, "learning rate by step of the stage");
+  fields.texts("frozen", frozen, "beside train.frozen");
+  fields.integer("max_epochs", max_epochs, {0, 1e9}, "passes in this stage; 0: as train.max_epochs");
+  fields.integer("max_steps", max_steps, {-1, 1e15}, "steps in this stage; 0: no bound; -1: as train.max_steps");
+  fields.integer("patience", patience, {-1, 1e9}, "as train.patience, for this stage; -1: that one");
+  fields.text("start", start, "which weights of the stage before this one begins with", {"best", "last"});
+}
+
+TrainOptions StageOptions::over(const TrainOptions& train) const {
+  TrainOptions out = train;
+  out.schedule = schedule;
+  out.frozen.insert(out.frozen.end(), frozen.begin(), frozen.end());
+  if (max_epochs > 0) out.max_epochs = max_epochs;
+  if (max_steps >= 0) out.max_steps = max_steps;
+  if (patience >= 0) out.patience = patience;
+  return out;
+}
+
+StudentOptions::StudentOptions(const Registries& registries)
+    : SideOptions(registries), stages([&registries] { return std::make_unique<StageOptions>(registries); }) {}
+
+void StudentOptions::describe(Fields& fields) {
+  SideOptions::describe(fields);
+  fields.groups(
+      "stages", stages,
+      "stages of training, one after the other (docs/recipes.md); none: one, of the job's losses and 'train'");
+  fields.group("augment", augment, "other views of the rows of a step; label losses then need the label set 'online'");
+  fields.group("perturbation", perturbation, "a second pass over item vectors that are moved against the student");
+  fields.group("screening", screening, "labels that are not to be trusted");
+}
+
 TeacherOptions::TeacherOptions(const Registries& registries) : SideOptions(registries) {
   losses["ce"] = {"ce", nullptr};
 }
@@ -75,7 +118,37 @@ TeacherOptions::TeacherOptions(const Registries& registries) : SideOptions(regis
 void TeacherOptions::describe(Fields& fields) {
   SideOptions::describe(fields);
   fields.text("weights", weights, "a safetensors file to take as the teacher; empty: train it");
+  fields.text("gate", gate,
+              "when popularity, transitions or the control beats it on valid, by student.train.select: stop before "
+              "labels are made, or warn and go on",
+              {"stop", "warn"});
   fields.kinds("losses", losses, registries_->losses, "the teacher's losses by name");
+}
+
+void SegmentOptions::describe(Fields& fields) {
+  fields.text("file", file, "lines of an original id, a tab, a value; ids that the dataset has not are passed over");
+  fields.text("of", of, "whose ids these are", {"item", "user"});
+}
+
+void EvaluateOptions::describe(Fields& fields) {
+  fields.real("rbo_p", rbo_p, {0.01, 0.999},
+              "of rank-biased overlap: the chance that a reader looks one place further");
+  fields.integer("calibration_bins", calibration_bins, {1, 10000}, "bins of equal width of the calibration errors");
+  fields.groups("segments", segments, "targets divided by an attribute, beside item popularity and history length");
+  fields.integer("segment_values", segment_values, {1, 1e6},
+                 "the most frequent values of an attribute; the rest is 'other'");
+  fields.flag("print_segments", print_segments, "print the segments below the table");
+}
+
+void EvaluateOptions::check() const {
+  for (const auto& [name, segment] : segments) {
+    const std::string key = "evaluate.segments." + name;
+    if (name == "popularity" || name == "history")
+      throw ConfigError("'" + key + "': that name is taken; every report divides by " + name + " already");
+    if (segment->file.empty()) throw ConfigError("'" + key + ".file' is missing: the values by original id");
+    if (!std::filesystem::exists(segment->file))
+      throw ConfigError("'" + key + ".file': there is no file " + segment->file);
+  }
 }
 
 JobOptions::JobOptions(const Registries& registries)
@@ -97,6 +170,8 @@ void JobOptions::describe(Fields& fields) {
   fields.group("student", student, "the small model; the control is the same without a teacher");
   fields.kinds("losses", losses, registries_->losses, "the student's losses by name");
   fields.group("labels", labels, "what is stored of the teacher");
+  fields.group("evaluate", evaluate, "what is measured at the end");
+  fields.group("sweep", sweep, "what `decant sweep` tries");
   fields.group("monitoring", monitoring, "Prometheus metrics");
 }
 
@@ -117,38 +192,63 @@ void check_side(const std::string& name, const SideOptions& side, const Registri
   }
 }
 
+/// What a loss asks of the job beside its labels.
+void check_loss(const JobOptions& job, const Registries& registries, const NamedLoss& named) {
+  const auto needs = named.loss->needs();
+  const std::string loss = "loss '" + named.name + "' ";
+  if (!needs.labels && (needs.label_logits || !needs.rest_lse.empty()))
+    throw ConfigError(loss + "asks for scores of labels without asking for labels");
+  if (needs.labels && job.student.train.softmax.kind == "sampled")
+    throw ConfigError(loss +
+                      "needs the full softmax: 'student.train.softmax.kind: sampled' serves "
+                      "losses without labels only");
+  const auto taps =
+      registries.models.make(job.student.model, models::ModelContext{1, 0, teacher_width(job, registries)})
+          ->tap_names();
+  for (const auto& tap : needs.taps)
+    if (tap != "hidden" && std::find(taps.begin(), taps.end(), tap) == taps.end())
+      throw ConfigError(loss + "asks for the tap '" + tap + "', which '" + job.student.model.type +
+                        "' has not (known: " + base::join(taps) + ")");
+  if (needs.scope == Scope::kBatch && (job.batch.accumulate > 1 || job.batch.rank_tokens > 0))
+    throw ConfigError(loss +
+                      "compares the rows of a whole step: it takes neither 'batch.accumulate' above 1 nor "
+                      "'batch.rank_tokens'");
+}
+
 }  // namespace
+
+void JobOptions::check_losses() const {
+  bool control = false;
+  for (const auto* kinds : student_losses(*this))
+    for (const auto& [name, kind] : *kinds) {
+      const auto named = name_loss(name, *kind.options, registries_->losses.make(kind));
+      control = control || !named.loss->needs().labels;
+      check_loss(*this, *registries_, named);
+      if (named.loss->needs().labels) check_labels_of(*this, *registries_, named);
+    }
+  if (!control) throw ConfigError("every loss needs labels, so there can be no control: add 'ce'");
+}
 
 void JobOptions::check() const {
   if (run.folder.empty()) throw ConfigError("'run.folder' is missing: the folder this run is written to");
   if (data.dataset.empty() && data.import.files.empty())
     throw ConfigError("nothing to learn from: name 'data.import.files' or 'data.dataset'");
+  evaluate.check();
+  sweep.check();
   if (losses.empty()) throw ConfigError("'losses' is empty: the student needs at least one");
-  for (const auto* schedule : {&teacher.train.schedule, &student.train.schedule})
+  std::vector<const ScheduleOptions*> schedules{&teacher.train.schedule, &student.train.schedule};
+  for (const auto& [name, side] : teachers) schedules.push_back(&side->train.schedule);
+  for (const auto* schedule : schedules)
     if (schedule->decay != "constant" && schedule->decay_steps == 0)
       throw ConfigError("'train.schedule.decay: " + schedule->decay + "' needs 'decay_steps' above 0");
   check_side("teacher", teacher, *registries_);
   check_side("student", student, *registries_);
   for (const auto& [name, side] : teachers) check_side("teachers." + name, *side, *registries_);
   check_label_sets(*this);
-  bool control = false;
-  for (const auto& [name, kind] : losses) {
-    const auto named = name_loss(name, *kind.options, registries_->losses.make(kind));
-    const auto needs = named.loss->needs();
-    control = control || !needs.labels;
-    if (!needs.labels && (needs.label_logits || !needs.rest_lse.empty()))
-      throw ConfigError("loss '" + name + "' asks for scores of labels without asking for labels");
-    if (needs.labels) check_labels_of(*this, *registries_, named);
-    if (needs.labels && student.train.softmax.kind == "sampled")
-      throw ConfigError("loss '" + name +
-                        "' needs the full softmax: 'student.train.softmax.kind: sampled' serves "
-                        "losses without labels only");
-    if (needs.scope == Scope::kBatch && (batch.accumulate > 1 || batch.rank_tokens > 0))
-      throw ConfigError("loss '" + name +
-                        "' compares the rows of a whole step: it takes neither 'batch.accumulate' above 1 nor "
-                        "'batch.rank_tokens'");
-  }
-  if (!control) throw ConfigError("every loss needs labels, so there can be no control: add 'ce'");
+  check_stages();
+  check_frozen();
+  check_losses();
+  check_recipe();
   const auto refuse_labels = [&](const std::string& whose, const TeacherOptions& side) {
     if (side.losses.empty() && side.weights.empty()) throw ConfigError("'" + whose + ".losses' is empty");
     for (const auto& [name, kind] : side.losses)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@
 #include "trainer/label_options.h"
 #include "trainer/loss.h"
 #include "trainer/optimizer.h"
+#include "trainer/recipe_options.h"
+#include "trainer/sweep_space.h"
 
 namespace decant::trainer {
 
@@ -27,8 +30,9 @@ struct Registries {
 struct RunOptions : base::Options {
   std::string folder;
   std::int64_t seed = 1;
-  std::string device = "auto";  // auto | cpu | cuda
-  std::int64_t threads = 0;     // a rank; 0: cores / ranks on this host
+  std::int64_t teacher_seed = -1;  // -1: seed
+  std::string device = "auto";     // auto | cpu | cuda
+  std::int64_t threads = 0;        // a rank; 0: cores / ranks on this host
   std::int64_t timeout_seconds = 600;
   void describe(base::Fields& fields) override;
 };
@@ -63,9 +67,29 @@ struct TrainOptions : base::Options {
   std::int64_t validate_epochs = 1;
   std::int64_t checkpoint_steps = 1000;  // beside the one at every validation; 0: none
   double clip_norm = 0;                  // 0: none
+  std::vector<std::string> frozen;       // patterns of parameter names
   ScheduleOptions schedule;
   SoftmaxOptions softmax;
   void describe(base::Fields& fields) override;
+};
+
+/// One of the student's stages: what differs from `train` while it lasts. Steps of its schedule and its bounds count
+/// from its beginning.
+struct StageOptions : base::Options {
+  explicit StageOptions(const Registries& registries) : registries_(&registries) {}
+  std::map<std::string, base::KindOptions> losses;  // empty: the job's
+  double lr = 0;                                    // 0: the optimiser's
+  ScheduleOptions schedule;
+  std::vector<std::string> frozen;             // beside train.frozen
+  std::int64_t max_epochs = 0;                 // 0: as train
+  std::int64_t max_steps = -1, patience = -1;  // -1: as train
+  std::string start = "best";                  // best | last: weights of the stage before
+  void describe(base::Fields& fields) override;
+  /// `train` as it is while this stage lasts.
+  [[nodiscard]] TrainOptions over(const TrainOptions& train) const;
+
+ private:
+  const Registries* registries_;
 };
 
 /// Teacher or student.
@@ -82,9 +106,35 @@ struct SideOptions : base::Options {
 
 struct TeacherOptions : SideOptions {
   explicit TeacherOptions(const Registries& registries);
-  std::string weights;  // take this safetensors file instead of training
+  std::string weights;        // take this safetensors file instead of training
+  std::string gate = "stop";  // stop | warn: when something simpler ranks better
   std::map<std::string, base::KindOptions> losses;
   void describe(base::Fields& fields) override;
+};
+
+struct StudentOptions : SideOptions {
+  explicit StudentOptions(const Registries& registries);
+  base::GroupMap<StageOptions> stages;  // none: one stage, of the job's losses and `train`
+  AugmentOptions augment;
+  PerturbationOptions perturbation;
+  ScreeningOptions screening;
+  void describe(base::Fields& fields) override;
+};
+
+/// A division of targets by an attribute that a file gives to items or users.
+struct SegmentOptions : base::Options {
+  std::string file, of = "item";  // item | user
+  void describe(base::Fields& fields) override;
+};
+
+struct EvaluateOptions : base::Options {
+  double rbo_p = 0.9;
+  std::int64_t calibration_bins = 15;
+  base::GroupMap<SegmentOptions> segments;
+  std::int64_t segment_values = 20;
+  bool print_segments = false;
+  void describe(base::Fields& fields) override;
+  void check() const;
 };
 
 struct JobOptions : base::Options {
@@ -95,16 +145,35 @@ struct JobOptions : base::Options {
   data::BatchOptions batch;
   TeacherOptions teacher;
   base::GroupMap<TeacherOptions> teachers;  // beside it, for label sets
-  SideOptions student;
+  StudentOptions student;
   std::map<std::string, base::KindOptions> losses;  // the student's; the control keeps those that need no labels
   LabelOptions labels;
+  EvaluateOptions evaluate;
+  SweepOptions sweep;
   monitoring::MonitoringOptions monitoring;
   void describe(base::Fields& fields) override;
   /// Checks what no single field can know (both sides' windows, label temperatures the losses need, a file to import).
   void check() const;
 
  private:
+  void check_losses() const;
+  void check_stages() const;
+  void check_frozen() const;
+  void check_recipe() const;
   const Registries* registries_;
 };
+
+/// Label sets that the student's losses work on.
+[[nodiscard]] std::set<std::string> label_sets(const JobOptions& job, const Registries& registries);
+
+/// Label sets that a run makes: those of `labels.sets`, and "teacher" where a loss works on it or there is no other; none
+/// of those that were made elsewhere.
+[[nodiscard]] std::vector<std::string> made_sets(const JobOptions& job, const Registries& registries);
+
+/// Columns of the teacher's item vectors.
+[[nodiscard]] std::int64_t teacher_width(const JobOptions& job, const Registries& registries);
+
+/// The loss maps that the student is trained with: the job's, or one a stage.
+[[nodiscard]] std::vector<const std::map<std::string, base::KindOptions>*> student_losses(const JobOptions& job);
 
 }  // namespace decant::trainer

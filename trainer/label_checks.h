@@ -1,15 +1,20 @@
 // What can be told at the start about labels: sets that are named, kinds that losses work on, windows, temperatures.
 #pragma once
 
+#include <string>
+
 #include "trainer/job.h"
 #include "trainer/task.h"
 
 namespace decant::trainer {
 
-/// Throws ConfigError for a set whose teacher or folder is not there.
+/// Throws ConfigError for a set whose name, teacher or folder cannot be.
 void check_label_sets(const JobOptions& job);
 
-/// Throws ConfigError when a label set that the loss names cannot serve it.
+/// Throws ConfigError when a label set that the loss names, or the set "online", cannot serve it.
 void check_labels_of(const JobOptions& job, const Registries& registries, const NamedLoss& named);
+
+/// Throws ConfigError when the labels of a set, or of "online", cannot be screened as `student.screening` asks.
+void check_screening(const JobOptions& job, const std::string& set);
 
 }  // namespace decant::trainer

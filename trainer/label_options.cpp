@@ -42,6 +42,8 @@ const LabelSetOptions* LabelOptions::find(const std::string& name) const {
   return name == kDefaultSet ? this : sets.find(name);
 }
 
+std::int64_t LabelOptions::online_k() const { return make_kind()->ids(); }
+
 std::string LabelOptions::key_of(const std::string& name) {
   return name == kDefaultSet ? "labels" : "labels.sets." + name;
 }

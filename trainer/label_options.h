@@ -36,6 +36,8 @@ struct LabelOptions : LabelSetOptions {
   [[nodiscard]] std::vector<std::pair<std::string, const LabelSetOptions*>> all() const;
   /// Null when there is none of that name.
   [[nodiscard]] const LabelSetOptions* find(const std::string& name) const;
+  /// Best items a target of the set "online", which is made in the step: as many ids as the set "teacher" has.
+  [[nodiscard]] std::int64_t online_k() const;
   /// "labels", or "labels.sets.<name>": what messages call a set's options.
   [[nodiscard]] static std::string key_of(const std::string& name);
 };

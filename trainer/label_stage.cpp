@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "trainer/errors.h"
 #include "trainer/labeller.h"
+#include "trainer/online_teacher.h"
 #include "trainer/workspace.h"
 
 namespace decant::trainer {
@@ -56,10 +57,27 @@ fs::path Workspace::set_folder(const std::string& set) const {
 }
 
 std::vector<std::string> Workspace::used_sets() const {
-  std::set<std::string> used;
-  for (const auto& named : make_losses(job.losses, true))
-    if (named.loss->needs().labels) used.insert(named.sets.begin(), named.sets.end());
+  auto used = label_sets(job, registries);
+  used.erase(kOnlineSet);
   return {used.begin(), used.end()};
+}
+
+std::vector<std::string> made_sets(const JobOptions& job, const Registries& registries) {
+  const auto used = label_sets(job, registries);
+  std::vector<std::string> made;
+  for (const auto& [name, set] : job.labels.all()) {
+    const bool wanted = name != kDefaultSet || used.contains(name) || job.labels.sets.empty();
+    if (wanted && set->folder.empty()) made.push_back(name);
+  }
+  return made;
+}
+
+std::set<std::string> Workspace::asked_teachers() {
+  std::set<std::string> asked;
+  for (const auto& set : used_sets())
+    if (const auto* options = job.labels.find(set); options->folder.empty()) asked.insert(options->teacher);
+  if (label_sets(job, registries).contains(kOnlineSet) || wants_teacher_table()) asked.insert("teacher");
+  return asked;
 }
 
 std::unique_ptr<data::LabelStore> Workspace::open_labels(std::int64_t max_length) {

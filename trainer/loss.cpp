@@ -14,7 +14,10 @@ void LossOptions::describe(base::Fields& fields) {
 void LabelLossOptions::describe(base::Fields& fields) {
   LossOptions::describe(fields);
   fields.texts("labels", labels, "the label sets it works on");
-  fields.reals("shares", shares, {0, 1e9}, "of several sets, in their order, in a target; empty: equal");
+  fields.text("sharing", sharing, "of a target among several sets: by `shares`; the surer teacher more; the less, the more their ids differ; or "
+              "by a learned gate (docs/losses.md)",
+              {"fixed", "confidence", "disagreement", "gate"});
+  fields.reals("shares", shares, {0, 1e9}, "of the sets, in their order, before what `sharing` makes of them; not of a gate; empty: equal");
 }
 
 void Loss::prepare(const LossContext&) {}
@@ -32,7 +35,22 @@ void register_losses(LossRegistry& registry) {
   add_kl_tail(registry);
   add_kl_renormalised(registry);
   add_kl_truncated(registry);
+  add_soft_ce(registry);
   add_mse(registry);
+  add_logit_std(registry);
+  add_dkd(registry);
+  add_kl_sampled(registry);
+  add_list_kl(registry);
+  add_rrd(registry);
+  add_rd(registry);
+  add_pairwise(registry);
+  add_margin_mse(registry);
+  add_hint(registry);
+  add_cosine(registry);
+  add_pkd(registry);
+  add_rkd_distance(registry);
+  add_info_nce(registry);
+  add_crd(registry);
 }
 
 }  // namespace decant::trainer

@@ -40,6 +40,7 @@ struct LossNeeds {
   bool moments = false;                                // and of the student's, over the whole catalogue
   std::int64_t drawn = 0;                              // items drawn uniformly, one set a step
   std::set<std::string> taps;                          // the student's; "hidden": the rows that are scored
+  double drawn_at = 0;  // temperature that the labels' ids must have been drawn at; 0: any
   Scope scope = Scope::kSample;
 };
 
@@ -54,6 +55,7 @@ struct TeacherLabels {
   torch::Tensor target_logit;                // [targets]
   torch::Tensor logit_mean, logit_variance;  // [targets] over the whole catalogue
   torch::Tensor vectors;                     // [targets, d] hidden kind
+  torch::Tensor trust;                       // [targets] factor of a label's weight (screening); undefined: 1
 };
 
 /// Student's side; only what was asked for is defined. All [targets] or [targets, k], float32, differentiable.
@@ -81,10 +83,10 @@ struct LossInputs {
 
 /// What only a run knows; given once, before training.
 struct LossContext {
-  std::int64_t items = 0, samples = 0;                // of the catalogue, of the dataset (rows)
-  std::uint64_t seed = 0;                             // first values are functions of it
-  std::map<std::string, std::int64_t> tap_widths;     // of the taps asked for
-  std::map<std::string, std::int64_t> vector_widths;  // by label set of the hidden kind
+  std::int64_t items = 0, samples = 0;                  // of the catalogue, of the dataset (rows)
+  std::uint64_t seed = 0;                               // first values are functions of it
+  std::map<std::string, std::int64_t> tap_widths{};     // of the taps asked for
+  std::map<std::string, std::int64_t> vector_widths{};  // by label set of the hidden kind
   int rank = 0, ranks = 1;
 };
 
@@ -94,11 +96,11 @@ struct LossOptions : base::Options {
   void describe(base::Fields& fields) override;
 };
 
-/// Of a loss that works on labels: which sets, and how several share a target.
+/// Of a loss that works on labels: which sets, and how several share a target (trainer/sharing.h).
 struct LabelLossOptions : LossOptions {
   std::vector<std::string> labels{"teacher"};
   std::string sharing = "fixed";  // fixed | confidence | disagreement | gate: docs/losses.md
-  std::vector<double> shares;     // fixed: by set; empty: equal
+  std::vector<double> shares;     // by set, not of a gate; empty: equal
   void describe(base::Fields& fields) override;
 };
 

@@ -2,11 +2,15 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/autograd.h>
 
+#include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/random.h"
+#include "trainer/augment.h"
 #include "trainer/scoring.h"
 
 namespace decant::trainer {
@@ -47,12 +51,23 @@ std::map<std::string, std::int64_t> tap_widths(models::SequenceModel& model, con
   return widths;
 }
 
+/// The gradient of each row's vectors, made `length` long over the row. A row's depends on that row alone, and no factor
+/// of the loss survives: the shift is the same at any number of ranks.
+torch::Tensor scaled_by_row(const torch::Tensor& gradient, const std::vector<std::int64_t>& offsets, double length) {
+  auto out = at::zeros_like(gradient);
+  for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
+    const auto row = gradient.narrow(0, offsets[s], offsets[s + 1] - offsets[s]);
+    out.narrow(0, offsets[s], row.size(0)).copy_(row * (length / row.norm().clamp_min(1e-30)));
+  }
+  return out;
+}
+
 /// A loss of batch scope is differentiated at once, so that its collectives come before any of the reducer's and in one
 /// order on every rank. What is returned has its value, and its gradient as a constant.
 torch::Tensor sum_at_once(Loss& loss, LossInputs in) {
   std::vector<torch::Tensor> sources, leaves;
   const auto cut = [&](torch::Tensor& tensor) {
-    if (!tensor.defined() || !tensor.requires_grad()) return;
+    if (!tensor.defined()) return;  // also what needs no gradient here: every rank takes part in backward
     sources.push_back(tensor);
     tensor = tensor.detach().requires_grad_();
     leaves.push_back(tensor);
@@ -63,7 +78,8 @@ torch::Tensor sum_at_once(Loss& loss, LossInputs in) {
   for (auto* map : {&in.student.full_lse, &in.student.rest_lse, &in.student.outside_lse})
     for (auto& [t, tensor] : *map) cut(tensor);
   for (auto& [name, tensor] : in.taps) cut(tensor);
-  for (const auto& parameter : loss.parameters()) sources.push_back(parameter), leaves.push_back(parameter);
+  for (const auto& parameter : loss.parameters())
+    if (parameter.requires_grad()) sources.push_back(parameter), leaves.push_back(parameter);
   const auto value = loss.sum(in);
   const auto grads = torch::autograd::grad({value}, leaves, {}, false, false, /*allow_unused=*/true);
   auto carried = at::zeros({}, value.options().requires_grad(false));
@@ -95,7 +111,8 @@ NextItem::NextItem(std::shared_ptr<models::SequenceModel> model, std::vector<Nam
       dataset_(dataset),
       softmax_(softmax),
       context_(context),
-      rows_(context.communicator) {
+      rows_(context.communicator),
+      facts_(facts) {
   const auto device = context.communicator.device();
   known_ = {dataset.info().items, dataset.info().rows, facts.seed,     tap_widths(*model_, taps_of(losses_), device),
             facts.vector_widths,  context.rank(),      context.world()};
@@ -103,20 +120,24 @@ NextItem::NextItem(std::shared_ptr<models::SequenceModel> model, std::vector<Nam
     if (named.sets.empty() && named.loss->needs().labels) named.sets = {"teacher"};
     named.loss->prepare(known_);
     named.loss->to(device);
+    if (!named.sharing) continue;
+    named.sharing->prepare(known_);
+    named.sharing->to(device);
   }
 }
 
-models::NamedTensors NextItem::weights() {
-  models::NamedTensors out;
-  for (const auto& item : model_->named_parameters()) out.emplace_back(item.key(), item.value());
-  return out;
-}
+models::NamedTensors NextItem::weights() { return model_->weights(); }
 
 models::NamedTensors NextItem::parameters() {
-  auto out = weights();
-  for (const auto& named : losses_)
+  models::NamedTensors out;
+  for (const auto& item : model_->named_parameters()) out.emplace_back(item.key(), item.value());
+  for (const auto& named : losses_) {
     for (const auto& item : named.loss->named_parameters())
       out.emplace_back("loss." + named.name + "." + item.key(), item.value());
+    if (!named.sharing) continue;
+    for (const auto& item : named.sharing->named_parameters())
+      out.emplace_back("loss." + named.name + "." + item.key(), item.value());
+  }
   return out;
 }
 
@@ -125,8 +146,35 @@ void NextItem::train(bool on) {
   for (const auto& named : losses_) named.loss->train(on);
 }
 
-std::vector<torch::Tensor> NextItem::loss_sums(const data::LabelledBatch& batch, std::uint64_t step_key) {
-  auto output = model_->forward(make_inputs(batch.batch, context_.communicator.device(), step_key), taps_of(losses_));
+void NextItem::augment(data::LabelledBatch& batch, std::uint64_t step_key) {
+  if (facts_.augment.on()) batch.batch = trainer::augment(batch.batch, facts_.augment, step_key);
+}
+
+LabelSets NextItem::labels_of(const data::LabelledBatch& batch, const models::Inputs& inputs) {
+  const auto device = context_.communicator.device();
+  const auto& screening = facts_.screening;
+  OnlineNeeds needs;
+  if (screening.by_probability()) needs.temperatures.insert(1.0);
+  auto labels = decode_labels(batch, losses_, device, needs.temperatures);
+  const auto targets = put(view_of(batch.batch.target_ids), device);
+  for (const auto& named : losses_) {
+    if (std::find(named.sets.begin(), named.sets.end(), kOnlineSet) == named.sets.end()) continue;
+    const auto of_loss = named.loss->needs();
+    needs.temperatures.insert(of_loss.label_rest_lse.begin(), of_loss.label_rest_lse.end());
+    needs.moments = needs.moments || of_loss.label_moments;
+    if (named.sharing)
+      for (const double t : named.sharing->label_rest_lse()) needs.temperatures.insert(t);
+    needs.asked = true;
+  }
+  if (needs.asked) labels[kOnlineSet] = facts_.online->labels(inputs, targets, needs);
+  if (screening.on())
+    for (auto& [set, label] : labels) label.trust = trust_in(label, targets, screening, screened_);
+  return labels;
+}
+
+std::vector<torch::Tensor> NextItem::pass(const models::Inputs& inputs, const data::LabelledBatch& batch,
+                                          const LabelSets& labels, std::uint64_t step_key) {
+  auto output = model_->forward(inputs, taps_of(losses_));
   const bool sampled = softmax_.kind == "sampled";
   std::unique_ptr<models::UniformSample> sample;
   if (sampled) {
@@ -134,12 +182,43 @@ std::vector<torch::Tensor> NextItem::loss_sums(const data::LabelledBatch& batch,
                                                      base::key_of(step_key, kNegativesSite));
     output.scores.catalogue = sample.get();
   }
-  const Scoring scoring(output, batch.batch, decode_labels(batch, losses_, context_.communicator.device()), losses_,
-                        {sampled, step_key, &rows_});
+  const Scoring scoring(output, batch.batch, labels, losses_, {sampled, step_key, &rows_});
   std::vector<torch::Tensor> sums;
-  for (const auto& named : losses_)
-    sums.push_back(sum_of(named, [&](const std::string& set) { return scoring.inputs(named, set); }));
+  for (const auto& named : losses_) {
+    auto sum = sum_of(named, [&](const std::string& set) { return scoring.inputs(named, set); });
+    const auto gate = scoring.gate_objective(named);  // it teaches the gate, and is not part of what is shown
+    sums.push_back(gate.defined() ? sum + (gate - gate.detach()) : sum);
+  }
   return sums;
+}
+
+std::vector<torch::Tensor> NextItem::loss_sums(const data::LabelledBatch& batch, std::uint64_t step_key) {
+  auto inputs = make_inputs(batch.batch, context_.communicator.device(), step_key);
+  const auto labels = labels_of(batch, inputs);
+  if (!facts_.perturbation.on()) return pass(inputs, batch, labels, step_key);
+  auto shift = at::zeros({inputs.tokens(), model_->table().dim()}, torch::TensorOptions(inputs.positions.device()));
+  inputs.embedding_shift = shift.requires_grad_();
+  auto sums = pass(inputs, batch, labels, step_key);
+  torch::Tensor total;
+  for (std::size_t l = 0; l < sums.size(); ++l) {
+    const auto part = sums[l] * losses_[l].factor;
+    total = total.defined() ? total + part : part;
+  }
+  const auto gradient = torch::autograd::grad({total}, {inputs.embedding_shift}, {}, /*retain_graph=*/true,
+                                              /*create_graph=*/false, /*allow_unused=*/true)[0];
+  if (!gradient.defined())
+    throw base::ConfigError("'student.perturbation': the model does not add Inputs::embedding_shift");
+  inputs.embedding_shift = scaled_by_row(gradient, inputs.offsets, facts_.perturbation.epsilon);
+  const auto moved = pass(inputs, batch, labels, step_key);
+  for (std::size_t l = 0; l < sums.size(); ++l) sums[l] = sums[l] + moved[l] * facts_.perturbation.weight;
+  return sums;
+}
+
+std::vector<Counted> NextItem::take_counts() {
+  if (!facts_.screening.on()) return {};
+  const auto counts = std::exchange(screened_, {});
+  return {
+      {"labels", counts.labels}, {"contradicting", counts.contradicting}, {"over_confident", counts.over_confident}};
 }
 
 torch::Tensor NextItem::sum_of(const NamedLoss& named,
@@ -162,7 +241,19 @@ void NextItem::begin_step(std::int64_t step) {
 }
 
 double NextItem::loss_weight(std::size_t loss, const data::LabelledBatch& batch) {
-  return losses_[loss].loss->weight(batch);
+  const auto& named = losses_[loss];
+  std::vector<const data::LabelRows*> sets;
+  for (const auto& set : named.sets) {
+    const auto at = batch.labels.find(set);
+    if (at == batch.labels.end() || at->second.present.empty()) return named.loss->weight(batch);  // has every target
+    sets.push_back(&at->second);
+  }
+  if (sets.empty()) return named.loss->weight(batch);
+  data::LabelledBatch seen{batch.batch, {}};
+  for (std::size_t t = 0; t < seen.batch.target_weights.size(); ++t)
+    if (std::all_of(sets.begin(), sets.end(), [&](const auto* rows) { return rows->present[t] == 0; }))
+      seen.batch.target_weights[t] = 0;  // no label of it: it is not in the sum either
+  return named.loss->weight(seen);
 }
 
 void NextItem::join(std::uint64_t step_key) {

@@ -8,8 +8,11 @@
 #include "models/model.h"
 #include "trainer/context.h"
 #include "trainer/job.h"
+#include "trainer/online_teacher.h"
 #include "trainer/ranking.h"
 #include "trainer/row_gather.h"
+#include "trainer/screening.h"
+#include "trainer/sharing.h"
 #include "trainer/task.h"
 
 namespace decant::trainer {
@@ -30,6 +33,10 @@ void reduce_evaluation(Evaluation& evaluation, dist::Communicator& communicator)
 struct RunFacts {
   std::uint64_t seed = 0;                             // of the losses' own first values
   std::map<std::string, std::int64_t> vector_widths;  // by label set of the hidden kind
+  std::shared_ptr<OnlineTeacher> online = {};         // makes the label set "online"
+  AugmentOptions augment = {};
+  PerturbationOptions perturbation = {};
+  ScreeningOptions screening = {};
 };
 
 class NextItem : public Task {
@@ -40,6 +47,8 @@ class NextItem : public Task {
   models::NamedTensors weights() override;
   void train(bool on) override;
   void begin_step(std::int64_t step) override;
+  void augment(data::LabelledBatch& batch, std::uint64_t step_key) override;
+  std::vector<Counted> take_counts() override;
   double loss_weight(std::size_t loss, const data::LabelledBatch& batch) override;
   std::vector<torch::Tensor> loss_sums(const data::LabelledBatch& batch, std::uint64_t step_key) override;
   void join(std::uint64_t step_key) override;
@@ -50,6 +59,11 @@ class NextItem : public Task {
   MetricMap validate() override;
 
  private:
+  /// Stored labels, the online teacher's, and what the screening says of them.
+  [[nodiscard]] std::map<std::string, TeacherLabels> labels_of(const data::LabelledBatch& batch,
+                                                               const models::Inputs& inputs);
+  [[nodiscard]] std::vector<torch::Tensor> pass(const models::Inputs& inputs, const data::LabelledBatch& batch,
+                                                const LabelSets& labels, std::uint64_t step_key);
   /// Sum of one loss over its label sets.
   torch::Tensor sum_of(const NamedLoss& named, const std::function<LossInputs(const std::string& set)>& inputs);
   /// What a rank without a row shows a loss of batch scope.
@@ -62,22 +76,33 @@ class NextItem : public Task {
   Context& context_;
   RowGather rows_;
   LossContext known_;
+  RunFacts facts_;
+  ScreenedCounts screened_;
 };
 
 /// Rows of an evaluation block.
 inline constexpr std::int64_t kEvaluationRows = 256;
 
 /// Ranks every target of `split` among all items. Collective; the same on every rank and at any number of ranks and
-/// threads. Throws NumericError naming the row when a score is not a number.
+/// threads. `kept` (null: none) gets the targets of this process's blocks, by row; it needs `with_unseen`. Throws
+/// NumericError naming the row when a score is not a number.
 [[nodiscard]] Evaluation evaluate_model(models::SequenceModel& model, const data::Dataset& dataset, data::Split split,
-                                        bool with_unseen, Context& context);
+                                        bool with_unseen, Context& context, std::vector<TargetRank>* kept = nullptr);
 
-/// How well the student repeats the teacher on valid: KL(teacher || student) at T = 1 over the teacher's k best and one
-/// bucket for the rest (mean), and the share of the teacher's 10 best among the student's 10 best. Collective.
-struct Fidelity {
-  double kl = 0, overlap_at_10 = 0;
+/// Evaluation mode for a scope, training mode as it was afterwards.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(models::SequenceModel& model) : model_(model), before_(model.is_training()) { model.eval(); }
+  ~EvaluationMode() { model_.train(before_); }
+  EvaluationMode(const EvaluationMode&) = delete;
+  EvaluationMode& operator=(const EvaluationMode&) = delete;
+
+ private:
+  models::SequenceModel& model_;
+  bool before_;
 };
-[[nodiscard]] Fidelity measure_fidelity(models::SequenceModel& teacher, models::SequenceModel& student,
-                                        const data::Dataset& dataset, std::int64_t k, Context& context);
+
+/// Blocks of kEvaluationRows that cover a dataset.
+[[nodiscard]] std::int64_t evaluation_blocks(const data::Dataset& dataset);
 
 }  // namespace decant::trainer

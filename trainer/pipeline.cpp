@@ -1,17 +1,22 @@
 #include "trainer/pipeline.h"
 
+#include <set>
+
 #include "base/files.h"
 #include "base/random.h"
 #include "trainer/errors.h"
+#include "trainer/gate.h"
 #include "trainer/labeller.h"
+#include "trainer/loss_stages.h"
+#include "trainer/segments.h"
 #include "trainer/train.h"
 #include "trainer/workspace.h"
 
 namespace decant::trainer {
 
 struct Pipeline::Impl {
-  Impl(JobOptions& job, const Registries& registries, Context& context)
-      : space(job, registries, context), run_context(context) {
+  Impl(JobOptions& job, const Registries& registries, Context& context, StagePool shared)
+      : space(job, registries, context), run_context(context), pool(std::move(shared)) {
     job.check();
   }
 
@@ -27,6 +32,7 @@ struct Pipeline::Impl {
   bool begin(const std::string& stage, const std::string& key) {
     std::string answer;
     if (run_context.leads()) {
+      pool.link(space.folder(stage), stage, key);
       answer = done(stage, key) ? "skip" : "run";
       if (answer == "run") begin_stage(space.folder(stage), key);
     }
@@ -37,7 +43,10 @@ struct Pipeline::Impl {
   }
 
   void end(const std::string& stage, const std::string& key, const base::Json& result) {
-    if (run_context.leads()) finish_stage(space.folder(stage), key, result);
+    if (run_context.leads()) {
+      finish_stage(space.folder(stage), key, result);
+      pool.keep(space.folder(stage), stage, key);
+    }
     run_context.communicator.rendezvous();
   }
 
@@ -68,8 +77,10 @@ struct Pipeline::Impl {
   }
 
   /// Before a student is trained on them: the labels must be those of this job's teacher and options.
-  void require_labels() {
-    for (const auto& set : space.used_sets()) {
+  void check_labels() {
+    const auto used = space.used_sets();
+    if (used.empty() || done("student", space.student_key(true))) return;
+    for (const auto& set : used) {
       if (!space.job.labels.find(set)->folder.empty()) continue;  // made elsewhere: opening it checks that it fits
       const auto folder = space.folder("labels/" + set);
       const auto record = read_stage(folder);
@@ -79,23 +90,19 @@ struct Pipeline::Impl {
     }
   }
 
-  void train_side(const std::string& stage, const std::string& key, const SideOptions& side,
-                  std::vector<NamedLoss> losses, const data::LabelStore* labels, std::uint64_t salt) {
-    auto model = space.make_model(side, salt);
-    const auto seed = base::key_of(static_cast<std::uint64_t>(space.job.run.seed), salt);
-    NextItem task(model, std::move(losses), space.dataset(), side.train.softmax, run_context,
-                  {seed, labels ? labels->widths("vectors") : std::map<std::string, std::int64_t>{}});
-    const auto optimizer = space.registries.optimizers.make(side.optimizer, task.parameters());
-    auto metadata = model->spec();
-    metadata["stage"] = stage;
-    metadata["catalogue_hash"] = space.dataset().info().catalogue_hash;
-    const TrainSetup setup{stage,  space.folder(stage), key,       seed, model->max_length(), space.dataset(),
-                           labels, space.job.batch,     side.train};
-    auto result = train(task, *optimizer, setup, run_context, metadata).to_json();
-    if (run_context.leads())
-      result["weights_hash"] = models::hash_tensors(models::load_weights(weights_path(setup.folder)).tensors);
-    end(stage, key, result);
+  /// What the losses need of the catalogue, which is known once there is a dataset.
+  void check_catalogue() {
+    for (const auto* kinds : student_losses(space.job))
+      for (const auto& named : space.make_losses(*kinds, true)) {
+        const auto needs = named.loss->needs();
+        if (needs.labels && space.dataset().info().items < needs.least_k)
+          throw base::ConfigError("loss '" + named.name + "' needs labels of at least " +
+                                  std::to_string(needs.least_k) + " items, and the catalogue has " +
+                                  std::to_string(space.dataset().info().items));
+      }
   }
+
+  void train_side(const SideTraining& training) { end(training.stage, training.key, train_in_stages(space, training)); }
 
   void take_teacher(const TeacherSide& side, const std::string& key) {
     if (run_context.leads()) {
@@ -105,16 +112,43 @@ struct Pipeline::Impl {
       finish_stage(folder, key,
                    {{"taken_from", fs::path(side.options.weights).filename().string()},
                     {"weights_hash", models::hash_tensors(models::load_weights(weights_path(folder)).tensors)}});
+      pool.keep(folder, side.stage, key);
     }
     run_context.communicator.rendezvous();
   }
 
+  void make_set(const std::string& name, const LabelSetOptions& set) {
+    const std::string stage = "labels/" + name, key = space.labels_key(name);
+    if (!begin(stage, key)) return;
+    const auto side = space.teacher_side(set.teacher);
+    const auto teacher = space.load_model(side.options, side.stage);
+    const auto spec = space.label_spec(name, *teacher);
+    const auto result =
+        label_dataset(*teacher, *set.make_kind(), space.dataset(), spec, space.folder(stage), run_context);
+    base::Json record = {{"kind", spec.kind},
+                         {"teacher", spec.teacher},
+                         {"positions", result.positions},
+                         {"bytes", result.bytes},
+                         {"reused_rows", result.reused_rows},
+                         {"estimated_seconds", result.estimated_seconds},
+                         {"positions_per_second",
+                          result.positions_per_second > 0 ? base::Json(result.positions_per_second) : base::Json()}};
+    record.update(spec.options);
+    end(stage, key, record);
+  }
+
+  /// Before a student is trained: those that it has anything of.
+  void pass_gates() {
+    for (const auto& teacher : space.asked_teachers()) pass_teacher_gate(space, teacher);
+  }
+
   Workspace space;
   Context& run_context;
+  StagePool pool;
 };
 
-Pipeline::Pipeline(JobOptions& job, const Registries& registries, Context& context)
-    : impl_(std::make_unique<Impl>(job, registries, context)) {}
+Pipeline::Pipeline(JobOptions& job, const Registries& registries, Context& context, StagePool pool)
+    : impl_(std::make_unique<Impl>(job, registries, context, std::move(pool))) {}
 Pipeline::~Pipeline() = default;
 
 void Pipeline::import() {
@@ -140,54 +174,49 @@ void Pipeline::train_teacher() {
     if (!side.options.weights.empty())
       impl_->take_teacher(side, key);
     else
-      impl_->train_side(side.stage, key, side.options, space.make_losses(side.options.losses, false), nullptr,
-                        side.salt);
+      impl_->train_side({side.stage,
+                         key,
+                         side.options,
+                         {only_stage(side.options.losses, side.options.train)},
+                         nullptr,
+                         side.salt});
   }
 }
 
 void Pipeline::label() {
   auto& space = impl_->space;
-  for (const auto& [name, set] : space.job.labels.all()) {
-    const std::string stage = "labels/" + name, key = space.labels_key(name);
-    if (!set->folder.empty() || !impl_->begin(stage, key)) continue;
-    const auto side = space.teacher_side(set->teacher);
-    const auto teacher = space.load_model(side.options, side.stage);
-    const auto spec = space.label_spec(name, *teacher);
-    const auto result =
-        label_dataset(*teacher, *set->make_kind(), space.dataset(), spec, space.folder(stage), space.context);
-    base::Json record = {{"kind", spec.kind},
-                         {"teacher", spec.teacher},
-                         {"positions", result.positions},
-                         {"bytes", result.bytes},
-                         {"reused_rows", result.reused_rows},
-                         {"estimated_seconds", result.estimated_seconds},
-                         {"positions_per_second",
-                          result.positions_per_second > 0 ? base::Json(result.positions_per_second) : base::Json()}};
-    record.update(spec.options);
-    impl_->end(stage, key, record);
+  const auto sets = made_sets(space.job, space.registries);
+  std::set<std::string> teachers;
+  for (const auto& name : sets) teachers.insert(space.job.labels.find(name)->teacher);
+  for (const auto& teacher : teachers) pass_teacher_gate(space, teacher);
+  for (const auto& name : sets) impl_->make_set(name, *space.job.labels.find(name));
+}
+
+void Pipeline::train_control() {
+  auto& space = impl_->space;
+  impl_->check_catalogue();
+  const auto key = space.student_key(false);
+  if (impl_->begin("control", key))
+    impl_->train_side({"control", key, space.job.student, space.student_stages(false), nullptr, kStudentSalt});
+}
+
+void Pipeline::train_student() {
+  auto& space = impl_->space;
+  impl_->check_catalogue();
+  impl_->check_labels();
+  const auto student_key = space.student_key(true);
+  if (impl_->begin("student", student_key)) {
+    const auto labels = space.open_labels(space.make_model(space.job.student, kStudentSalt)->max_length());
+    impl_->train_side(
+        {"student", student_key, space.job.student, space.student_stages(true), labels.get(), kStudentSalt, true});
   }
 }
 
 void Pipeline::distill() {
-  auto& space = impl_->space;
-  const auto student = space.make_losses(space.job.losses, true);
-  for (const auto& named : student) {
-    const auto needs = named.loss->needs();
-    if (needs.labels && space.dataset().info().items < needs.least_k)
-      throw base::ConfigError("loss '" + named.name + "' needs labels of at least " + std::to_string(needs.least_k) +
-                              " items, and the catalogue has " + std::to_string(space.dataset().info().items));
-  }
-  const bool needs_labels = space.needs_labels();
-  const auto student_key = space.student_key(needs_labels);
-  if (needs_labels && !impl_->done("student", student_key)) impl_->require_labels();
-  if (impl_->begin("student", student_key)) {
-    const auto labels = space.open_labels(space.make_model(space.job.student, kStudentSalt)->max_length());
-    impl_->train_side("student", student_key, space.job.student, student, labels.get(), kStudentSalt);
-  }
-  const auto key = space.student_key(false);
-  if (impl_->begin("control", key))
-    impl_->train_side("control", key, space.job.student, space.make_losses(space.job.losses, false), nullptr,
-                      kStudentSalt);
+  impl_->check_labels();  // before hours go into the control
+  train_control();
+  impl_->pass_gates();
+  train_student();
 }
 
 void Pipeline::evaluate() {
@@ -199,6 +228,7 @@ void Pipeline::evaluate() {
     base::write_file(fs::path(space.job.run.folder) / "report.json", report.dump(2) + "\n");
     space.context.progress.finish("");
     space.context.progress.say(format_report(report));
+    if (space.job.evaluate.print_segments) space.context.progress.say(format_segments(report.at("segments")));
   }
   space.context.communicator.barrier();
 }
@@ -206,8 +236,10 @@ void Pipeline::evaluate() {
 void Pipeline::run() {
   import();
   train_teacher();
+  train_control();  // before the labels: it is one of those the teacher must beat
+  impl_->pass_gates();
   if (impl_->space.needs_labels()) label();
-  distill();
+  train_student();
   evaluate();
 }
 

@@ -9,18 +9,22 @@
 #include "base/options.h"
 #include "trainer/context.h"
 #include "trainer/job.h"
+#include "trainer/stage_pool.h"
 
 namespace decant::trainer {
 
 /// Throws the errors of the modules. All ranks call the same stages in the same order.
 class Pipeline {
  public:
-  Pipeline(JobOptions& job, const Registries& registries, Context& context);
+  /// `pool`: where stages are shared with other runs (a sweep's trials); none by default.
+  Pipeline(JobOptions& job, const Registries& registries, Context& context, StagePool pool = {});
   ~Pipeline();
   void import();
   void train_teacher();
-  void label();
-  void distill();  // student, then control
+  void train_control();
+  void label();  // behind the teacher gate
+  void train_student();
+  void distill();  // control, gate, student
   /// Evaluates what is there and writes report.json; prints the table on rank 0.
   void evaluate();
   void run();  // all of it

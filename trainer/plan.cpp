@@ -6,26 +6,29 @@
 #include "trainer/labeller.h"
 #include "trainer/pipeline.h"
 #include "trainer/stage.h"
+#include "trainer/sweep.h"
 
 namespace decant::trainer {
 namespace {
 
 /// Float32 values, gradient and both moments of AdamW, and a tile of logits a thread.
-base::Json model_plan(const SideOptions& side, const Registries& registries, std::int64_t items) {
-  const auto model = registries.models.make(side.model, models::ModelContext{items, 0});
-  const auto count = model->parameter_count();
+base::Json model_plan(const SideOptions& side, const Registries& registries, std::int64_t items,
+                      std::int64_t teacher_width) {
+  models::ModelContext context{items, 0, teacher_width};
+  const auto trained = registries.models.make(side.model, context)->parameter_count().total();
+  context.exported = true;
+  const auto count = registries.models.make(side.model, context)->parameter_count();
   return {{"parameters", count.total()},
           {"parameters_table", count.table},
           {"weights_mib", count.total() * 4.0 / (1 << 20)},
-          {"training_memory_mib", count.total() * 16.0 / (1 << 20)}};
+          {"training_memory_mib", trained * 16.0 / (1 << 20)}};
 }
 
 /// A set's size, and the time that one block of an untrained teacher takes, times all blocks.
 base::Json labels_plan(const JobOptions& job, const LabelSetOptions& set, const Registries& registries,
                        const data::Dataset& dataset, int ranks) {
-  if (!set.folder.empty()) return {{"made elsewhere", set.folder}};
   const SideOptions* side = set.teacher == "teacher" ? &job.teacher : job.teachers.find(set.teacher);
-  const auto teacher = registries.models.make(side->model, models::ModelContext{dataset.info().items, 0});
+  const auto teacher = registries.models.make(side->model, models::ModelContext{dataset.info().items, 0, -1});
   teacher->eval();
   const auto kind = set.make_kind();
   data::LabelSpec spec;
@@ -60,14 +63,17 @@ base::Json status_of(const fs::path& folder) {
 base::Json Pipeline::plan(JobOptions& job, const Registries& registries, int ranks) {
   job.check();
   const fs::path run(job.run.folder);
+  const auto settings = static_cast<std::int64_t>(check_sweep(job, registries));
   const fs::path folder = job.data.dataset.empty() ? run / "dataset" : fs::path(job.data.dataset);
   base::Json out{{"run", job.run.folder}, {"ranks", ranks}};
   std::vector<std::string> stages{"dataset", "teacher"};
   for (const auto& [name, side] : job.teachers) stages.push_back("teachers/" + name);
-  for (const auto& [name, set] : job.labels.all())
-    if (set->folder.empty()) stages.push_back("labels/" + name);
-  stages.insert(stages.end(), {"student", "control"});
+  stages.push_back("control");
+  for (const auto& name : made_sets(job, registries)) stages.push_back("labels/" + name);
+  stages.push_back("student");
   for (const auto& stage : stages) out["stages"][stage] = status_of(stage == "dataset" ? folder : run / stage);
+  if (!job.sweep.keys.empty() || job.sweep.seeds > 1)
+    out["sweep"] = {{"settings", settings}, {"seeds", job.sweep.seeds}, {"finalists", job.sweep.finalists}};
   if (!fs::exists(folder / "manifest.json")) {
     out["dataset"] = "not imported yet: sizes are known after 'decant import'";
     return out;
@@ -75,11 +81,11 @@ base::Json Pipeline::plan(JobOptions& job, const Registries& registries, int ran
   const data::Dataset dataset(folder, static_cast<std::size_t>(job.data.cache_mib) << 20);
   const auto& info = dataset.info();
   out["dataset"] = {{"rows", info.rows}, {"items", info.items}, {"events", info.events}};
-  out["teacher"] = model_plan(job.teacher, registries, info.items);
-  out["student"] = model_plan(job.student, registries, info.items);
-  const auto length = registries.models.make(job.student.model, models::ModelContext{info.items, 0})->max_length();
-  for (const auto& [name, set] : job.labels.all())
-    out["labels"][name] = labels_plan(job, *set, registries, dataset, ranks);
+  out["teacher"] = model_plan(job.teacher, registries, info.items, -1);
+  out["student"] = model_plan(job.student, registries, info.items, teacher_width(job, registries));
+  const auto length = registries.models.make(job.teacher.model, models::ModelContext{info.items, 0})->max_length();
+  for (const auto& name : made_sets(job, registries))
+    out["labels"][name] = labels_plan(job, *job.labels.find(name), registries, dataset, ranks);
   const data::Sampler sampler(dataset, job.batch, length, static_cast<std::uint64_t>(job.run.seed));
   out["steps_an_epoch"] = sampler.steps(0);
   return out;

@@ -7,6 +7,17 @@
 
 namespace decant::trainer {
 
+Gain::Gain(const std::string& metric) {
+  check_metric_name("metric", metric);
+  k_ = std::stoll(metric.substr(metric.find('@') + 1));
+  for (std::int64_t rank = 0; rank < k_; ++rank) {
+    const auto place = static_cast<double>(rank);
+    gains_.push_back(metric.starts_with("ndcg")  ? 1 / std::log2(place + 2)
+                     : metric.starts_with("mrr") ? 1 / (place + 1)
+                                                 : 1);
+  }
+}
+
 void RankHistogram::add(std::int64_t rank) {
   ++counts_[std::min<std::size_t>(static_cast<std::size_t>(rank), kBins)];
   ++counts_.back();

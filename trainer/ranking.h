@@ -13,6 +13,26 @@ namespace decant::trainer {
 
 inline constexpr std::int64_t kCutoffs[] = {1, 5, 10, 20, 50};
 
+/// Where one target of a split came out.
+struct TargetRank {
+  std::int64_t row = 0, target = 0;  // of the dataset; item
+  std::int64_t all = 0, unseen = 0;  // 0-based ranks
+};
+
+/// What a rank is worth at a cutoff: ndcg 1 / log2(rank + 2), recall 1, mrr 1 / (rank + 1) when rank < k, else 0.
+/// `metric` as in report.json ("ndcg@10"). Throws ConfigError naming the metrics there are.
+class Gain {
+ public:
+  explicit Gain(const std::string& metric);
+  [[nodiscard]] double operator()(std::int64_t rank) const {
+    return rank < k_ ? gains_[static_cast<std::size_t>(rank)] : 0;
+  }
+
+ private:
+  std::int64_t k_ = 0;
+  std::vector<double> gains_;
+};
+
 /// Counts of ranks 0..49 and of all above; the last entry counts everything.
 class RankHistogram {
  public:

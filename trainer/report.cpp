@@ -1,11 +1,9 @@
-// report.json (docs/report.md) and the table that is printed.
+// report.json (docs/report.md).
 #include <cstdio>
-#include <sstream>
 
 #include "base/files.h"
-#include "trainer/baselines.h"
 #include "trainer/errors.h"
-#include "trainer/pipeline.h"
+#include "trainer/side_evaluation.h"
 #include "trainer/workspace.h"
 
 namespace decant::trainer {
@@ -25,43 +23,70 @@ base::Json cold_json(const Evaluation& valid, const Evaluation& test) {
           {"test_targets", test.all.total()}};
 }
 
+base::Json bins_json(const std::vector<CalibrationBin>& bins) {
+  base::Json out = base::Json::array();
+  for (const auto& bin : bins)
+    out.push_back({{"targets", bin.targets}, {"expected", bin.expected}, {"found", bin.found}});
+  return out;
+}
+
+base::Json calibration_json(models::SequenceModel& model, Workspace& space) {
+  const auto found = measure_calibration(model, space.dataset(), space.job.evaluate.calibration_bins, space.context);
+  return {{"valid_nll", found.nll},
+          {"valid_top1_error", found.top1_error},
+          {"valid_target_error", found.target_error},
+          {"valid_top1_bins", bins_json(found.top1_bins)},
+          {"valid_target_bins", bins_json(found.target_bins)}};
+}
+
+/// The record of a side's training, with null for what it does not say (a teacher that was taken, a baseline).
+base::Json train_json(base::Json record) {
+  for (const char* key : {"sequences_per_second", "data_wait_share", "steps", "epochs", "best_step", "best_epoch",
+                          "best_value", "stopped_by", "curve", "weights_hash"})
+    if (!record.contains(key)) record[key] = nullptr;
+  return record;
+}
+
 /// A side that is a model: what it is, how it was trained, how it ranks.
-base::Json model_json(models::SequenceModel& model, const std::string& stage, Workspace& space) {
-  const auto valid = evaluate_model(model, space.dataset(), data::Split::kValid, true, space.context);
-  const auto test = evaluate_model(model, space.dataset(), data::Split::kTest, true, space.context);
+base::Json model_json(models::SequenceModel& model, const std::string& stage, Workspace& space, SideRecords& records) {
+  auto found = evaluate_side(model, stage, space);
+  records = std::move(found.records);
   const auto count = model.parameter_count();
   const auto record = read_stage(space.folder(stage));
-  base::Json train = record ? record->result : base::Json::object();
-  for (const char* key : {"sequences_per_second", "steps", "epochs", "best_epoch", "best_value", "stopped_by"})
-    if (!train.contains(key)) train[key] = nullptr;
   return {{"parameters", count.total()},
           {"parameters_table", count.table},
           {"parameters_encoder", count.encoder},
           {"bytes", fs::file_size(weights_path(space.folder(stage)))},
-          {"metrics", metrics_json(valid, test)},
-          {"cold_targets", cold_json(valid, test)},
-          {"train", train},
-          {"fidelity", nullptr}};
+          {"metrics", metrics_json(found.valid, found.test)},
+          {"cold_targets", cold_json(found.valid, found.test)},
+          {"train", train_json(record ? record->result : base::Json::object())},
+          {"fidelity", nullptr},
+          {"calibration", calibration_json(model, space)}};
 }
 
-/// Of the teacher's best items, over which fidelity compares; all others are one bucket.
-constexpr std::int64_t kFidelityItems = 100;
-
-base::Json baseline_json(Baseline kind, Workspace& space) {
-  const BaselineRanker ranker(space.dataset(), kind);
-  const auto valid = ranker.evaluate(data::Split::kValid, space.context);
-  const auto test = ranker.evaluate(data::Split::kTest, space.context);
+base::Json baseline_json(Baseline kind, const std::string& name, Workspace& space) {
+  const auto found = evaluate_side(kind, name, space);
   return {{"parameters", nullptr},
-          {"metrics", metrics_json(valid, test)},
-          {"cold_targets", cold_json(valid, test)},
-          {"train", nullptr},
-          {"fidelity", nullptr}};
+          {"parameters_table", nullptr},
+          {"parameters_encoder", nullptr},
+          {"bytes", nullptr},
+          {"metrics", metrics_json(found.valid, found.test)},
+          {"cold_targets", cold_json(found.valid, found.test)},
+          {"train", train_json(base::Json::object())},
+          {"fidelity", nullptr},
+          {"calibration", nullptr}};
 }
 
-base::Json fidelity_json(models::SequenceModel* teacher, models::SequenceModel& side, Workspace& space) {
+base::Json fidelity_json(models::SequenceModel* teacher, models::SequenceModel& side, Workspace& space,
+                         SideRecords& records) {
   if (teacher == nullptr) return nullptr;
-  const auto fidelity = measure_fidelity(*teacher, side, space.dataset(), kFidelityItems, space.context);
-  return {{"valid_kl", fidelity.kl}, {"valid_overlap@10", fidelity.overlap_at_10}};
+  const auto fidelity =
+      measure_fidelity(*teacher, side, space.dataset(), space.job.evaluate.rbo_p, space.context, &records.fidelity);
+  base::Json out{{"valid_kl", fidelity.kl}};
+  for (const auto& [k, value] : fidelity.overlap) out["valid_overlap@" + std::to_string(k)] = value;
+  out["valid_rbo"] = fidelity.rbo;
+  for (const auto& [k, value] : fidelity.tau) out["valid_tau@" + std::to_string(k)] = value;
+  return out;
 }
 
 double metric(const base::Json& report, const char* side, const char* split, const std::string& name) {
@@ -101,7 +126,7 @@ std::string unfit(const std::string& stage, Workspace& space) {
   if (!record->done) return "the " + stage + " is not finished";
   std::string key;
   try {
-    key = stage == "teacher" ? space.teacher_key() : space.student_key(stage == "student" && space.needs_labels());
+    key = stage == "teacher" ? space.teacher_key() : space.student_key(stage == "student");
   } catch (const CheckpointError&) {
     return "the " + stage + " cannot be told to be of this job's teacher, which is not finished";
   }
@@ -138,59 +163,30 @@ base::Json build_report(Workspace& space) {
                       {"content_hash", info.content_hash}}}};
   std::vector<std::string> left_out;
   std::shared_ptr<models::SequenceModel> teacher;
+  std::map<std::string, SideRecords> records;
   for (const std::string stage : {"teacher", "student", "control"}) {
     report[stage] = nullptr;
     if (const auto why = unfit(stage, space); !why.empty()) {
       left_out.push_back(why);
       continue;
     }
-    const SideOptions& side = stage == "teacher" ? space.job.teacher : space.job.student;
+    const SideOptions& side =
+        stage == "teacher" ? static_cast<const SideOptions&>(space.job.teacher) : space.job.student;
     const auto model = space.load_model(side, stage);
-    report[stage] = model_json(*model, stage, space);
+    report[stage] = model_json(*model, stage, space, records[stage]);
     if (stage == "teacher")
       teacher = model;
     else
-      report[stage]["fidelity"] = fidelity_json(teacher.get(), *model, space);
+      report[stage]["fidelity"] = fidelity_json(teacher.get(), *model, space, records[stage]);
   }
-  report["popularity"] = baseline_json(Baseline::kPopularity, space);
-  report["transitions"] = baseline_json(Baseline::kTransitions, space);
+  report["popularity"] = baseline_json(Baseline::kPopularity, "popularity", space);
+  report["transitions"] = baseline_json(Baseline::kTransitions, "transitions", space);
   report["labels"] = labels_json(space);
+  report["segments"] = segments_json(make_segments(space.dataset(), space.job.evaluate), records,
+                                     space.job.student.train.select, space.context);
   report["remarks"] = remarks_of(report, space.job.student.train.select);
   for (const auto& why : left_out) report["remarks"].push_back(why);
   return report;
-}
-
-std::string format_report(const base::Json& report) {
-  std::ostringstream out;
-  char line[256];
-  std::snprintf(line, sizeof line, "\n%-12s %12s %10s %10s %10s %10s %10s %12s\n", "", "parameters", "recall@10",
-                "ndcg@10", "mrr@10", "ndcg@10", "overlap", "train");
-  out << line;
-  std::snprintf(line, sizeof line, "%-12s %12s %10s %10s %10s %10s %10s %12s\n", "test", "", "all", "all", "all",
-                "unseen", "@10", "seq/s");
-  out << line;
-  for (const char* side : {"teacher", "student", "control", "popularity", "transitions"}) {
-    const auto& entry = report.at(side);
-    if (entry.is_null()) continue;
-    const auto& all = entry.at("metrics").at("test");
-    const auto& unseen = entry.at("metrics").at("test_unseen");
-    const auto text = [](const base::Json& value, const char* format) {
-      if (value.is_null()) return std::string("-");
-      char buffer[32];
-      std::snprintf(buffer, sizeof buffer, format, value.get<double>());
-      return std::string(buffer);
-    };
-    const auto& fidelity = entry.at("fidelity");
-    const auto& train = entry.at("train");
-    std::snprintf(line, sizeof line, "%-12s %12s %10.4f %10.4f %10.4f %10.4f %10s %12s\n", side,
-                  text(entry.at("parameters"), "%.0f").c_str(), all.at("recall@10").get<double>(),
-                  all.at("ndcg@10").get<double>(), all.at("mrr@10").get<double>(), unseen.at("ndcg@10").get<double>(),
-                  text(fidelity.is_null() ? fidelity : fidelity.at("valid_overlap@10"), "%.3f").c_str(),
-                  text(train.is_null() ? train : train.at("sequences_per_second"), "%.0f").c_str());
-    out << line;
-  }
-  for (const auto& remark : report.at("remarks")) out << "note: " << remark.get<std::string>() << "\n";
-  return out.str();
 }
 
 }  // namespace decant::trainer

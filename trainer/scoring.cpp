@@ -14,6 +14,7 @@
 
 #include "base/random.h"
 #include "trainer/labels/label_kind.h"
+#include "trainer/online_teacher.h"
 
 namespace decant::trainer {
 namespace {
@@ -81,13 +82,20 @@ Tensor put(const Tensor& host, torch::Device device) {
   return device.is_cuda() ? host.pin_memory().to(device, /*non_blocking=*/true) : host.clone();
 }
 
-LabelSets decode_labels(const data::LabelledBatch& batch, const std::vector<NamedLoss>& losses, torch::Device device) {
+LabelSets decode_labels(const data::LabelledBatch& batch, const std::vector<NamedLoss>& losses, torch::Device device,
+                        const std::set<double>& more) {
   LabelSets sets;
   std::map<std::string, std::set<double>> temperatures;
   for (const auto& named : losses) {
     const auto needs = named.loss->needs();
-    for (const auto& set : named.sets)
+    for (const auto& set : named.sets) {
+      if (set == kOnlineSet) continue;
       temperatures[set].insert(needs.label_rest_lse.begin(), needs.label_rest_lse.end());
+      temperatures[set].insert(more.begin(), more.end());
+      if (!named.sharing) continue;
+      const auto shared = named.sharing->label_rest_lse();
+      temperatures[set].insert(shared.begin(), shared.end());
+    }
   }
   for (const auto& [set, wanted] : temperatures) {
     const auto& rows = batch.labels.at(set);
@@ -228,6 +236,14 @@ struct Scoring::Impl {
     return drawn_logits.masked_fill(taken.narrow(1, 0, n), -kInfinity).narrow(1, 0, std::min(count, n));
   }
 
+  /// Once a loss: all its sets see the same.
+  [[nodiscard]] const Sharing::Shares& shares_of(const NamedLoss& loss) {
+    const auto known = shares.find(loss.sharing.get());
+    if (known != shares.end()) return known->second;
+    return shares.emplace(loss.sharing.get(), loss.sharing->shares(labels, output.scores.hidden, weights))
+        .first->second;
+  }
+
   models::Output output;
   ScoringOptions options;
   LabelSets labels;
@@ -237,6 +253,7 @@ struct Scoring::Impl {
   std::vector<double> temperatures;
   Tensor lse, logits, excluded_logits;
   std::map<double, Tensor> full;
+  std::map<const Sharing*, Sharing::Shares> shares;
   models::Moments moments;
   Tensor drawn, drawn_logits;
 };
@@ -269,6 +286,10 @@ void keep_rows(LossInputs& in, const Tensor& kept) {
 
 }  // namespace
 
+torch::Tensor Scoring::gate_objective(const NamedLoss& loss) const {
+  return loss.sharing ? impl_->shares_of(loss).objective : torch::Tensor();
+}
+
 LossInputs Scoring::inputs(const NamedLoss& loss, const std::string& set) const {
   auto& from = *impl_;
   const auto needs = loss.loss->needs();
@@ -291,8 +312,7 @@ LossInputs Scoring::inputs(const NamedLoss& loss, const std::string& set) const 
   in.teacher = from.labels.at(set);
   if (loss.sharing) {
     const auto place = std::find(loss.sets.begin(), loss.sets.end(), set) - loss.sets.begin();
-    const auto shares = loss.sharing->shares(from.labels, from.targets.size(0), from.weights.device());
-    in.target_weights = in.target_weights * shares.select(1, place);
+    in.target_weights = in.target_weights * from.shares_of(loss).weights.select(1, place);
   }
   if (needs.label_logits) {
     const auto at = from.columns.at.find(set);
@@ -303,6 +323,7 @@ LossInputs Scoring::inputs(const NamedLoss& loss, const std::string& set) const 
   }
   for (const double t : needs.rest_lse) in.student.rest_lse[t] = from.outside(set, t, false);
   for (const double t : needs.outside_lse) in.student.outside_lse[t] = from.outside(set, t, true);
+  if (in.teacher.trust.defined()) in.target_weights = in.target_weights * in.teacher.trust;
   if (in.teacher.present.defined()) {
     const auto kept = in.teacher.present.nonzero().squeeze(1);
     if (kept.size(0) < in.teacher.present.size(0)) keep_rows(in, kept);

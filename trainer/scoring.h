@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,10 @@ namespace decant::trainer {
 /// [targets] the sequence of the batch that each target belongs to.
 [[nodiscard]] std::vector<std::int64_t> rows_of_targets(const data::PackedBatch& batch);
 
-/// The stored labels of a batch that `losses` work on, on `device`.
+/// The stored labels of a batch that `losses` work on, on `device`; the set "online" is left out. `more`: temperatures
+/// that somebody else asks of their rest_lse.
 [[nodiscard]] LabelSets decode_labels(const data::LabelledBatch& batch, const std::vector<NamedLoss>& losses,
-                                      torch::Device device);
+                                      torch::Device device, const std::set<double>& more = {});
 
 /// Beside the model's output.
 struct ScoringOptions {
@@ -40,6 +42,8 @@ class Scoring {
   ~Scoring();
   /// What `loss` sees of label set `set` ("": a loss without labels). With several sets, target weights carry its share.
   [[nodiscard]] LossInputs inputs(const NamedLoss& loss, const std::string& set) const;
+  /// What the gate between the label sets of `loss` learns from, a sum over targets; undefined when it has none.
+  [[nodiscard]] torch::Tensor gate_objective(const NamedLoss& loss) const;
 
  private:
   struct Impl;

@@ -9,13 +9,13 @@ namespace {
 constexpr const char* kFormat = "decant-stage";
 constexpr int kVersion = 1;
 
+}  // namespace
+
 fs::path record_path(const fs::path& folder) {
   const fs::path group = folder.parent_path().filename(), file = folder.filename().string() + ".json";
-  if (group == "labels" || group == "teachers") return folder.parent_path().parent_path() / "stages" / group / file;
+  if (group == "labels" || group == "teachers" || group == "gates") return folder.parent_path().parent_path() / "stages" / group / file;
   return folder.parent_path() / "stages" / file;
 }
-
-}  // namespace
 
 std::optional<StageRecord> read_stage(const fs::path& folder) {
   const fs::path path = record_path(folder);

@@ -19,6 +19,9 @@ struct StageRecord {
   base::Json result = base::Json::object();
 };
 
+/// Where the record of the stage that works in `folder` is.
+[[nodiscard]] fs::path record_path(const fs::path& folder);
+
 /// The record of the stage that works in `folder`, or nothing when there is none. Throws FileError when it is damaged.
 [[nodiscard]] std::optional<StageRecord> read_stage(const fs::path& folder);
 

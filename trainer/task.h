@@ -30,6 +30,12 @@ struct NamedLoss {
 /// With what the options say of weight, schedule and label sets.
 [[nodiscard]] NamedLoss name_loss(const std::string& name, const base::Options& options, std::shared_ptr<Loss> loss);
 
+/// Something of a step that is added up over ranks and over an epoch.
+struct Counted {
+  std::string name;
+  std::int64_t count = 0;
+};
+
 /// metric -> value, as in report.json ("ndcg@10").
 using MetricMap = std::map<std::string, double>;
 
@@ -39,11 +45,15 @@ class Task {
   virtual ~Task() = default;
   /// Everything that is trained, by name; losses' own parameters come as "loss.<name>.<parameter>".
   [[nodiscard]] virtual models::NamedTensors parameters() = 0;
-  /// The model's tensors alone: what is exported.
+  /// What is exported of the model: its tensors, in the form in which they are saved.
   [[nodiscard]] virtual models::NamedTensors weights() = 0;
   virtual void train(bool on) = 0;
   /// Before the step's weights: sets what is scheduled.
   virtual void begin_step(std::int64_t step) = 0;
+  /// Before anything of the micro-batch is weighed: replaces rows by augmented views, keyed by step and row.
+  virtual void augment(data::LabelledBatch& batch, std::uint64_t step_key) = 0;
+  /// What the task has counted on this rank since it was asked last; the same names on every rank.
+  [[nodiscard]] virtual std::vector<Counted> take_counts() = 0;
   /// What the sums of losses()[loss] are divided by, of this micro-batch; asked before any forward.
   [[nodiscard]] virtual double loss_weight(std::size_t loss, const data::LabelledBatch& batch) = 0;
   /// Sums of the losses over the micro-batch, in the order of losses(); `step_key` keys all randomness of the step.

@@ -26,6 +26,11 @@ std::vector<torch::Tensor> tensors_of(const models::NamedTensors& named) {
   return out;
 }
 
+models::NamedTensors detached(models::NamedTensors named) {
+  for (auto& [name, tensor] : named) tensor = tensor.detach().cpu();
+  return named;
+}
+
 class Training {
  public:
   Training(Task& task, Optimizer& optimizer, const TrainSetup& setup, Context& context,
@@ -43,12 +48,12 @@ class Training {
     resume();
     data::Loader loader(setup_.dataset, setup_.labels, sampler_, setup_.max_length, {context_.rank(), context_.world()},
                         state_.position);
-    context_.progress.start(setup_.stage, state_.step, expected_steps());
+    context_.progress.start(where(), state_.step, expected_steps());
     std::string reason = state_.stopped_by;
     while (reason.empty()) {
       const auto started = Clock::now();
       const double waited = loader.waited_seconds();
-      const auto window = loader.next();
+      auto window = loader.next();
       step(window);
       measure(window, seconds_since(started), loader.waited_seconds() - waited);
       reason = boundary(window);
@@ -58,10 +63,11 @@ class Training {
 
  private:
   // --- one optimiser step ---------------------------------------------------------------------------------------
-  void step(const data::Window& window) {
+  void step(data::Window& window) {
     const std::uint64_t key = base::key_of(setup_.seed, static_cast<std::uint64_t>(state_.step)) | 1;
     running_epoch_ = state_.position.epoch + 1;
-    task_.begin_step(state_.step);
+    task_.begin_step(state_.step - state_.first_step);  // schedules count from the stage's beginning
+    for (auto& batch : window.micro_batches) task_.augment(batch, key);
     const auto weights = agree_on_weights(window);
     const double planted = context_.faults.at("step", state_.step) ? std::nan("") : 1.0;
     reducer_.begin();
@@ -75,13 +81,15 @@ class Training {
         total = total.defined() ? total + scaled : scaled;
         sums[l] = sums[l].defined() ? sums[l] + parts[l].detach() : parts[l].detach();
       }
+      if (!total.requires_grad())
+        throw base::ConfigError("no loss of stage '" + where() + "' reaches a parameter that is not frozen");
       if (m + 1 == window.micro_batches.size()) reducer_.arm();
       total.backward();
     }
     context_.faults.at("collective", state_.step);
     exchanged_ = reducer_.finish();
     clip();
-    optimizer_.step(optimizer_.base_lr() * schedule_factor(setup_.options.schedule, state_.step));
+    optimizer_.step(learning_rate(state_.step));
     task_.end_step();
     last_sums_ = sums;
     ++state_.step;
@@ -92,11 +100,11 @@ class Training {
   /// travel along, so that a step has one small exchange.
   std::vector<double> agree_on_weights(const data::Window& window) {
     const std::size_t losses = task_.losses().size();
-    std::vector<double> values(2 * losses + 1, 0.0);
+    std::vector<double> values(losses, 0.0);
     for (std::size_t l = 0; l < losses; ++l)
       for (const auto& batch : window.micro_batches) values[l] += task_.loss_weight(l, batch);
-    take_last_sums(values.data() + losses);
-    values.back() = context_.stop_requested ? 1 : 0;
+    append_last_sums(values);
+    values.push_back(context_.stop_requested ? 1 : 0);
     context_.communicator.all_reduce_host(values, dist::Reduce::kSum);
     add_to_epoch(values.data() + losses);
     last_weights_.assign(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(losses));
@@ -108,9 +116,12 @@ class Training {
     return divisors;
   }
 
-  void take_last_sums(double* out) {
-    for (std::size_t l = 0; l < last_sums_.size(); ++l)
-      out[l] = last_sums_[l].defined() ? last_sums_[l].item<double>() : 0.0;
+  /// The last step's loss sums on this rank, then what the task counted in it.
+  void append_last_sums(std::vector<double>& out) {
+    for (std::size_t l = 0; l < task_.losses().size(); ++l)
+      out.push_back(l < last_sums_.size() && last_sums_[l].defined() ? last_sums_[l].item<double>() : 0.0);
+    counted_ = task_.take_counts();
+    for (const auto& counted : counted_) out.push_back(static_cast<double>(counted.count));
   }
 
   void add_to_epoch(const double* sums) {
@@ -122,6 +133,11 @@ class Training {
       const double mean = sums[l] / std::max(last_weights_[l], 1.0);
       context_.metrics.set_part("decant_loss", task_.losses()[l].name, mean);
       total += last_factors_[l] * mean;
+    }
+    for (std::size_t c = 0; c < counted_.size(); ++c) {
+      const auto count = static_cast<std::int64_t>(sums[last_weights_.size() + c]);
+      state_.counts[counted_[c].name] = state_.counts.value(counted_[c].name, std::int64_t{0}) + count;
+      context_.metrics.set_part("decant_step_labels", counted_[c].name, static_cast<double>(count));
     }
     context_.metrics.set_part("decant_loss", "total", total);
     shown_loss_ = total;
@@ -135,13 +151,21 @@ class Training {
     for (const auto& bucket : reducer_.buckets()) norms.push_back(at::linalg_vector_norm(bucket));
     norm_ = at::linalg_vector_norm(at::stack(norms)).item<double>();
     if (!std::isfinite(norm_))
-      throw NumericError(state_.step, "the gradient of stage '" + setup_.stage + "' is not finite (norm " +
+      throw NumericError(state_.step, "the gradient of stage '" + where() + "' is not finite (norm " +
                                           std::to_string(norm_) + "); lower the learning rate or set train.clip_norm");
     const double bound = setup_.options.clip_norm;
     if (bound > 0 && norm_ > bound)
       for (auto bucket : reducer_.buckets()) bucket.mul_(bound / norm_);
   }
   // --------------------------------------------------------------------------------------------------------------
+
+  double learning_rate(std::int64_t step) const {
+    return (setup_.lr > 0 ? setup_.lr : optimizer_.base_lr()) *
+           schedule_factor(setup_.options.schedule, step - state_.first_step);
+  }
+
+  /// For messages: "student", or "student, hints" in one of several stages of training.
+  std::string where() const { return setup_.stage + (setup_.loss_stage.empty() ? "" : ", " + setup_.loss_stage); }
 
   void measure(const data::Window& window, double seconds, double waited) {
     auto& metrics = context_.metrics;
@@ -156,8 +180,7 @@ class Training {
     metrics.set("decant_step", static_cast<double>(state_.step));
     metrics.set("decant_epoch", static_cast<double>(running_epoch_));
     metrics.set("decant_gradient_norm", norm_);
-    metrics.set("decant_learning_rate",
-                optimizer_.base_lr() * schedule_factor(setup_.options.schedule, state_.step - 1));
+    metrics.set("decant_learning_rate", learning_rate(state_.step - 1));
     metrics.set("decant_last_step_timestamp_seconds",
                 std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
     char text[96];
@@ -169,10 +192,10 @@ class Training {
   /// What happens between steps: validation at an epoch's end, checkpoints, the bounds. Returns why to end, or "".
   std::string boundary(const data::Window& window) {
     const auto& options = setup_.options;
-    const bool last_step = options.max_steps > 0 && state_.step >= options.max_steps;
-    const bool last_epoch = window.ends_epoch && window.next.epoch >= options.max_epochs;
-    const bool validates =
-        last_step || last_epoch || (window.ends_epoch && window.next.epoch % options.validate_epochs == 0);
+    const std::int64_t epochs = window.next.epoch - state_.first_epoch;
+    const bool last_step = options.max_steps > 0 && state_.step - state_.first_step >= options.max_steps;
+    const bool last_epoch = window.ends_epoch && epochs >= options.max_epochs;
+    const bool validates = last_step || last_epoch || (window.ends_epoch && epochs % options.validate_epochs == 0);
     std::string reason;
     if (validates) {
       validate();
@@ -183,25 +206,29 @@ class Training {
     state_.stopped_by = reason;
     if (validates || stop_ || (options.checkpoint_steps > 0 && state_.step % options.checkpoint_steps == 0)) save();
     if (stop_ && reason.empty())
-      throw Stopped("stopped by a signal in stage '" + setup_.stage + "' after step " + std::to_string(state_.step) +
+      throw Stopped("stopped by a signal in stage '" + where() + "' after step " + std::to_string(state_.step) +
                     ", which is saved; run the same command again to continue");
     return reason;
   }
 
   void validate() {
-    std::vector<double> sums(task_.losses().size(), 0.0);
-    take_last_sums(sums.data());
+    std::vector<double> sums;
+    append_last_sums(sums);
     context_.communicator.all_reduce_host(sums, dist::Reduce::kSum);
     add_to_epoch(sums.data());
     const auto metrics = task_.validate();
     const double value = metrics.at(setup_.options.select);
-    base::Json entry{{"step", state_.step}, {"epoch", state_.position.epoch}, {setup_.options.select, value}};
+    base::Json entry = base::Json::object();
+    if (!setup_.loss_stage.empty()) entry["stage"] = setup_.loss_stage;
+    entry.update({{"step", state_.step}, {"epoch", state_.position.epoch}, {setup_.options.select, value}});
     for (std::size_t l = 0; l < state_.loss_sums.size(); ++l)
       entry["loss"][task_.losses()[l].name] = state_.loss_sums[l] / std::max(state_.loss_weights[l], 1.0);
+    if (!state_.counts.empty()) entry["counted"] = state_.counts;
     state_.curve.push_back(entry);
     context_.log.line(setup_.stage + " validation " + entry.dump());
-    state_.loss_sums.assign(sums.size(), 0);
-    state_.loss_weights.assign(sums.size(), 0);
+    state_.loss_sums.assign(task_.losses().size(), 0);
+    state_.loss_weights.assign(task_.losses().size(), 0);
+    state_.counts = base::Json::object();
     context_.metrics.set_part("decant_valid_metric", setup_.options.select, value);
     ++state_.stale;
     if (value > state_.best_value) {
@@ -210,12 +237,19 @@ class Training {
       state_.best_epoch = state_.position.epoch;
       state_.stale = 0;
       if (context_.leads()) models::save_weights(setup_.folder / "weights.safetensors", task_.weights(), metadata_);
+      if (!setup_.hand_over_last) hand_over();
     }
     char text[128];
-    std::snprintf(text, sizeof text, "%s epoch %lld: loss %.4f, valid %s %.4f%s", setup_.stage.c_str(),
+    std::snprintf(text, sizeof text, "%s epoch %lld: loss %.4f, valid %s %.4f%s", where().c_str(),
                   static_cast<long long>(state_.position.epoch), entry["loss"].front().get<double>(),
                   setup_.options.select.c_str(), value, state_.stale == 0 ? " (best)" : "");
     context_.progress.say(text);
+  }
+
+  /// What the next stage of training begins with: the losses' parameters too, which are not exported.
+  void hand_over() {
+    if (setup_.hand_over.empty() || !context_.leads()) return;
+    models::save_weights(setup_.hand_over, detached(task_.parameters()), {});
   }
 
   /// All ranks agree that the checkpoint is there before the next step: a death after this continues from here.
@@ -228,8 +262,8 @@ class Training {
 
   void flush_epoch_sums() {
     if (last_weights_.empty()) return;
-    std::vector<double> sums(task_.losses().size(), 0.0);
-    take_last_sums(sums.data());
+    std::vector<double> sums;
+    append_last_sums(sums);
     context_.communicator.all_reduce_host(sums, dist::Reduce::kSum);
     add_to_epoch(sums.data());
   }
@@ -239,8 +273,7 @@ class Training {
     for (auto& [name, tensor] : all) name = "parameter/" + name;
     for (auto& [name, tensor] : optimizer_.state()) all.emplace_back("optimizer/" + name, tensor);
     for (auto& [name, tensor] : task_.state()) all.emplace_back("state/" + name, tensor);
-    for (auto& [name, tensor] : all) tensor = tensor.detach().cpu();
-    return all;
+    return detached(std::move(all));
   }
 
   void resume() {
@@ -248,7 +281,7 @@ class Training {
     state_.loss_weights.assign(task_.losses().size(), 0);
     task_.train(true);
     auto found = load_newest_checkpoint(setup_.folder / "checkpoints", setup_.key);
-    if (!found) return;
+    if (!found) return begin();
     const torch::NoGradGuard no_grad;
     auto all = task_.parameters();
     for (auto& [name, tensor] : all) name = "parameter/" + name;
@@ -258,7 +291,7 @@ class Training {
     models::copy_weights(found->tensors, found->path / "tensors.safetensors", all);
     task_.restore(kept);
     state_ = found->state;
-    std::string note = setup_.stage + " continues from step " + std::to_string(state_.step);
+    std::string note = where() + " continues from step " + std::to_string(state_.step);
     if (found->ranks != context_.world() || found->threads != context_.threads)
       note += " (saved by " + std::to_string(found->ranks) + " ranks of " + std::to_string(found->threads) +
               " threads: equal to rounding, not to the bit)";
@@ -266,9 +299,15 @@ class Training {
     context_.log.line(note);
   }
 
+  void begin() {
+    const auto sums = state_.loss_sums;
+    state_ = setup_.begin;
+    state_.loss_sums = state_.loss_weights = sums;
+  }
+
   std::int64_t expected_steps() const {
     const std::int64_t epochs = setup_.options.max_epochs * sampler_.steps(0);
-    return setup_.options.max_steps > 0 ? std::min(setup_.options.max_steps, epochs) : epochs;
+    return state_.first_step + (setup_.options.max_steps > 0 ? std::min(setup_.options.max_steps, epochs) : epochs);
   }
 
   TrainResult finish(const std::string& reason) {
@@ -282,7 +321,10 @@ class Training {
     result.stopped_by = reason;
     result.sequences_per_second = timed_seconds_ > 0 ? static_cast<double>(timed_sequences_) / timed_seconds_ : 0;
     result.data_wait_share = timed_seconds_ > 0 ? timed_wait_ / timed_seconds_ : 0;
-    context_.progress.finish(setup_.stage + " done: " + std::to_string(result.steps) + " steps, best " +
+    result.end = state_;
+    if (setup_.hand_over_last) hand_over();
+    context_.communicator.barrier();  // everybody reads what is handed over
+    context_.progress.finish(where() + " done: " + std::to_string(result.steps) + " steps, best " +
                              setup_.options.select + " " + std::to_string(result.best_value) + " at epoch " +
                              std::to_string(result.best_epoch));
     return result;
@@ -299,6 +341,7 @@ class Training {
   TrainState state_;
   dist::ReducerStats exchanged_;
   std::vector<torch::Tensor> last_sums_;
+  std::vector<Counted> counted_;
   std::vector<double> last_weights_, last_factors_;
   double norm_ = 0, shown_loss_ = 0, timed_seconds_ = 0, timed_wait_ = 0;
   std::int64_t steps_here_ = 0, timed_sequences_ = 0;

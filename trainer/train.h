@@ -23,6 +23,12 @@ struct TrainSetup {
   const data::LabelStore* labels;  // null: none
   const data::BatchOptions& batch;
   const TrainOptions& options;
+  // Of one of several stages of training; see loss_stages.h.
+  std::string loss_stage = {};  // its name; empty: there is one
+  double lr = 0;                // 0: the optimiser's
+  TrainState begin = {};        // where it begins when it has no checkpoint
+  fs::path hand_over = {};      // file for all parameters at its best (or last) step; empty: none
+  bool hand_over_last = false;
 };
 
 struct TrainResult {
@@ -32,10 +38,11 @@ struct TrainResult {
   double data_wait_share = 0;       // of the timed seconds
   std::string stopped_by;           // "patience", "max_epochs", "max_steps"
   base::Json curve;
+  TrainState end;
   [[nodiscard]] base::Json to_json() const;
 };
 
-/// Trains `task` until a bound of the options, leaving `<folder>/weights.safetensors` (the best by valid) and the last
+/// Trains those of `task`'s parameters that require a gradient until a bound of the options, leaving `<folder>/weights.safetensors` (the best by valid) and the last
 /// checkpoint. Continues from a checkpoint with the same key. All ranks call it; all get the same result but for times.
 /// Throws NumericError when a gradient is not finite, Stopped after a checkpoint when a stop was requested.
 TrainResult train(Task& task, Optimizer& optimizer, const TrainSetup& setup, Context& context,

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "trainer/errors.h"
+#include "trainer/loss_stages.h"
 
 namespace decant::trainer {
 namespace {
@@ -48,9 +49,24 @@ const data::Dataset& Workspace::dataset() {
   return *dataset_;
 }
 
-std::shared_ptr<models::SequenceModel> Workspace::make_model(const SideOptions& side, std::uint64_t salt) {
-  const models::ModelContext model_context{dataset().info().items,
-                                           base::key_of(static_cast<std::uint64_t>(job.run.seed), salt)};
+models::ModelContext Workspace::context_of(const SideOptions& side, std::uint64_t salt) {
+  models::ModelContext model_context;
+  model_context.items = dataset().info().items;
+  model_context.seed = base::key_of(seed_of(salt), salt);
+  model_context.teacher_width = &side == &job.student ? teacher_width(job, registries) : -1;
+  return model_context;
+}
+
+std::shared_ptr<models::SequenceModel> Workspace::make_model(const SideOptions& side, std::uint64_t salt,
+                                                             bool with_teacher) {
+  auto model_context = context_of(side, salt);
+  if (with_teacher)
+    model_context.teacher_table = [this] {
+      const auto teacher = load_model(job.teacher, "teacher");
+      const torch::NoGradGuard no_grad;
+      const auto ids = torch::arange(dataset().info().items, torch::kInt64).to(context.communicator.device());
+      return teacher->table().lookup(ids).cpu();
+    };
   auto model = registries.models.make(side.model, model_context);
   model->to(context.communicator.device());
   return model;
@@ -62,7 +78,10 @@ std::shared_ptr<models::SequenceModel> Workspace::load_model(const SideOptions& 
     throw CheckpointError(path.string(), "is not there: run 'decant " +
                                              std::string(stage.starts_with("teacher") ? "train-teacher" : "distill") +
                                              "' first");
-  auto model = make_model(side, 0);
+  auto model_context = context_of(side, 0);
+  model_context.exported = true;
+  auto model = registries.models.make(side.model, model_context);
+  model->to(context.communicator.device());
   models::NamedTensors targets;
   for (const auto& item : model->named_parameters()) targets.emplace_back(item.key(), item.value());
   const torch::NoGradGuard no_grad;
@@ -84,10 +103,24 @@ std::vector<NamedLoss> Workspace::make_losses(const std::map<std::string, base::
   return losses;
 }
 
-bool Workspace::needs_labels() const {
-  for (const auto& named : make_losses(job.losses, true))
-    if (named.loss->needs().labels) return true;
-  return false;
+std::uint64_t Workspace::seed_of(std::uint64_t salt) const {
+  const bool own = salt != kStudentSalt && job.run.teacher_seed >= 0;
+  return static_cast<std::uint64_t>(own ? job.run.teacher_seed : job.run.seed);
+}
+
+std::vector<LossStage> Workspace::student_stages(bool with_teacher) const {
+  return trainer::student_stages(job, registries, resolved, with_teacher);
+}
+
+bool Workspace::wants_teacher_table() {
+  bool asked = false;
+  models::ModelContext one{1, 0, teacher_width(job, registries)};
+  one.teacher_table = [&] {
+    asked = true;
+    return torch::zeros({1, one.teacher_width});
+  };
+  static_cast<void>(registries.models.make(job.student.model, one));
+  return asked;
 }
 
 base::Json Workspace::common_parts() {
@@ -106,6 +139,7 @@ std::string Workspace::teacher_key(const std::string& teacher) {
   auto parts = common_parts();
   for (const char* part : {"model", "optimizer", "losses"}) parts[part] = side.at(part);
   parts["train"] = train_part(side);
+  parts["seed"] = seed_of(salt);
   if (salt != kTeacherSalt) parts["teacher"] = teacher;  // its first weights are its own
   return stage_key(parts);
 }
@@ -119,15 +153,28 @@ std::string Workspace::teacher_hash(const std::string& teacher) {
   return record->result.at("weights_hash");
 }
 
-std::string Workspace::student_key(bool with_labels) {
+std::string Workspace::student_key(bool with_teacher) {
   auto parts = common_parts();
   const auto& side = resolved.at("student");
   for (const char* part : {"model", "optimizer"}) parts[part] = side.at(part);
   parts["train"] = train_part(side);
-  for (const auto& named : make_losses(job.losses, with_labels))
-    parts["losses"][named.name] = resolved.at("losses").at(named.name);
-  if (with_labels)
+  for (const auto& stage : student_stages(with_teacher)) {
+    if (stage.name.empty()) {
+      parts["losses"] = stage.resolved_losses;
+      break;
+    }
+    parts["stages"][stage.name] = side.at("stages").at(stage.name);
+    parts["stages"][stage.name]["losses"] = stage.resolved_losses;
+  }
+  if (with_teacher)
     for (const auto& set : used_sets()) parts["labels"][set] = labels_key(set);
+  for (const auto& [part, on] : {std::pair("augment", job.student.augment.on()),
+                                 {"perturbation", job.student.perturbation.on()},
+                                 {"screening", with_teacher && job.student.screening.on()}})
+    if (on) parts[part] = side.at(part);
+  if (with_teacher && label_sets(job, registries).contains(kOnlineSet))
+    parts["online"] = {{"teacher", teacher_hash()}, {"k", job.labels.online_k()}};
+  if (with_teacher && wants_teacher_table()) parts["teacher_table"] = teacher_hash();
   return stage_key(parts);
 }
 

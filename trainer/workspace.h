@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ struct TeacherSide {
   std::uint64_t salt;
 };
 
+struct LossStage;
+
 class Workspace {
  public:
   Workspace(JobOptions& job, const Registries& registries, Context& context);
@@ -40,24 +43,34 @@ class Workspace {
   /// Forgets the open dataset (after an import).
   void close_dataset() { dataset_.reset(); }
 
-  /// A fresh model of a side on the communicator's device; `salt` tells teacher from student.
-  [[nodiscard]] std::shared_ptr<models::SequenceModel> make_model(const SideOptions& side, std::uint64_t salt);
+  /// A fresh model of a side on the communicator's device; `salt` tells teacher from student. `with_teacher`: its table
+  /// may begin with the teacher's item vectors.
+  [[nodiscard]] std::shared_ptr<models::SequenceModel> make_model(const SideOptions& side, std::uint64_t salt,
+                                                                  bool with_teacher = false);
   /// The same with the weights a stage has left. Throws CheckpointError when they are absent or do not fit.
   [[nodiscard]] std::shared_ptr<models::SequenceModel> load_model(const SideOptions& side, const std::string& stage);
   [[nodiscard]] std::vector<NamedLoss> make_losses(const std::map<std::string, base::KindOptions>& kinds,
                                                    bool with_labels) const;
 
-  /// Whether any of the student's losses works on labels.
-  [[nodiscard]] bool needs_labels() const;
+  /// Seed of a side: of the teacher run.teacher_seed where that is given, else run.seed.
+  [[nodiscard]] std::uint64_t seed_of(std::uint64_t salt) const;
+  /// How the student is trained; without a teacher: the control.
+  [[nodiscard]] std::vector<LossStage> student_stages(bool with_teacher) const;
+  /// Whether the student's table begins with the teacher's item vectors.
+  [[nodiscard]] bool wants_teacher_table();
+  /// Whether any of the student's losses works on stored labels.
+  [[nodiscard]] bool needs_labels() const { return !used_sets().empty(); }
 
   /// Keys of the stages.
   [[nodiscard]] std::string teacher_key(const std::string& teacher = "teacher");
-  [[nodiscard]] std::string student_key(bool with_labels);
+  [[nodiscard]] std::string student_key(bool with_teacher);
   /// Hash of a teacher's finished weights.
   [[nodiscard]] std::string teacher_hash(const std::string& teacher = "teacher");
 
-  /// Teachers: "teacher", and those of `teachers`.
+  /// Teachers: "teacher", and those of `teachers`; of them, those that the student has anything of: labels, stored or made
+  /// in the step, or its table.
   [[nodiscard]] std::vector<std::string> teacher_names() const;
+  [[nodiscard]] std::set<std::string> asked_teachers();
   [[nodiscard]] TeacherSide teacher_side(const std::string& teacher) const;
 
   /// Label sets. What a set of this job is, made by `teacher`; its key, and what of that does not depend on events.
@@ -66,12 +79,13 @@ class Workspace {
   [[nodiscard]] std::string label_recipe(const std::string& set);
   /// <run.folder>/labels/<set>, or the folder it was made in elsewhere.
   [[nodiscard]] fs::path set_folder(const std::string& set) const;
-  /// Sets that the student's losses work on; opened together, null when there are none.
+  /// Stored sets that the student's losses work on; opened together, null when there are none.
   [[nodiscard]] std::vector<std::string> used_sets() const;
   [[nodiscard]] std::unique_ptr<data::LabelStore> open_labels(std::int64_t max_length);
 
  private:
   [[nodiscard]] base::Json common_parts();
+  [[nodiscard]] models::ModelContext context_of(const SideOptions& side, std::uint64_t salt);
   std::unique_ptr<data::Dataset> dataset_;
 };
 

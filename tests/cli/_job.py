@@ -14,6 +14,7 @@ run: {folder: run, seed: 3, device: cpu, threads: 1}
 data: {import: {files: [../log.txt]}}
 batch: {sequences: 128}
 teacher:
+  gate: warn  # twelve steps make no teacher; these tests ask what faults do
   model: {type: sasrec, dim: 16, layers: 1, heads: 1, max_length: 10}
   train: {max_steps: 12, checkpoint_steps: 5, patience: 0}
 student:

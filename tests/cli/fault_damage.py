@@ -23,7 +23,7 @@ def test(decant):
 
     def check(name, code, command="evaluate", at=None, without=(), ranks=0):
         path = damage(name, at, without)
-        print(copy.decant.fails(code, command, "job.yaml", ranks=ranks,
+        print(copy.decant.fails(code, command, "job.yaml", ranks=ranks, alone=command == "evaluate",
                                 says=[str(path.relative_to(copy.decant.folder))]), flush=True)
 
     def inspected(name, target):

@@ -2,7 +2,7 @@
 from _job import BOUND_SECONDS, Run, expect_same, make_log, own_lines, watch
 from _support import expect, have_mpirun, main
 
-SAYS = "step 22: the gradient of stage 'student' is not finite"
+SAYS = "step 22: the gradient of stage 'control' is not finite"
 
 
 def check(decant, undisturbed, ranks, rank):

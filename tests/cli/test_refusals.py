@@ -26,8 +26,9 @@ def test(decant):
     # A file of weights says of what network it is: shapes alone do not tell the number of heads.
     decant.path("run/teacher/weights.safetensors").rename(decant.path("one_head.safetensors"))
     other = decant.write("other.yaml", TINY_JOB.replace("folder: run", "folder: other"))
-    decant.fails(6, "run", other, "--set", "teacher.weights=one_head.safetensors", "--set", "teacher.model.heads=2",
-                 says=["heads 1", "heads 2"])
+    decant.ok("import", other)
+    decant.fails(6, "train-teacher", other, "--set", "teacher.weights=one_head.safetensors", "--set",
+                 "teacher.model.heads=2", says=["heads 1", "this job has 2"])
     decant.ok("run", other, "--set", "teacher.weights=one_head.safetensors")
 
     # Labels only where a loss asks for them.

@@ -41,7 +41,12 @@ class Synthesize : public testing::Test {
     return found;
   }
   TempFolder folder_;
-  SynthesizeOptions options_;
+  SynthesizeOptions options_ = [] {
+    SynthesizeOptions options;
+    options.users = 2000;
+    options.items = 1000;
+    return options;
+  }();
 };
 
 TEST_F(Synthesize, TheBytesArePinned) {

@@ -128,7 +128,7 @@ def catalogue_golden() -> Tensors:
 
 
 def loss_case(rng: np.random.Generator, rows: int, items: int, k: int, peak: float = 0, match: bool = False,
-              weights: Sequence[float] | None = None) -> Tensors:
+              weights: Sequence[float] | None = None, ragged: Sequence[int] | None = None) -> Tensors:
     dim, temperatures = 8, (1.0, 2.0, 4.0)
     hidden, table = on_grid(normal(rng, rows, dim)), on_grid(normal(rng, items, dim, std=0.7))
     teacher = on_grid(normal(rng, rows, items, std=2.0))
@@ -137,12 +137,19 @@ def loss_case(rng: np.random.Generator, rows: int, items: int, k: int, peak: flo
                            for x, z in ((hidden, hidden @ table.T), (teacher, teacher)))
     teacher = hidden @ table.T if match else teacher
     ids = best(teacher, k)
-    label, rest = teacher.gather(1, ids).float().double(), rest_lse(teacher, ids, temperatures).float().double()
+    if ragged:
+        ids = ids.masked_fill(torch.arange(k) >= torch.tensor(ragged)[:, None], -1)
+    label, rest = losses.take(teacher, ids).float().double(), rest_lse(teacher, ids, temperatures).float().double()
     w = torch.tensor(weights or [1.0] * rows).double()
     targets = torch.from_numpy(rng.integers(0, items, rows))
     targets[0] = ids[0, 0]
+    own = teacher.gather(1, targets[:, None])[:, 0].float().double()
+    mean, variance = teacher.mean(1).float().double(), teacher.var(1, unbiased=False).float().double()
+    draws, shares = sampled(np.random.default_rng(7), teacher, 2.0, 12)
     tensors = dict(hidden=hidden, table=table, targets=targets, weights=w, ids=ids, teacher_logits=label,
-                   teacher_rest_lse=rest)
+                   teacher_rest_lse=rest, teacher_target_logit=own, teacher_mean=mean, teacher_variance=variance,
+                   draws=draws, draw_weights=shares)
+    row_own = (torch.column_stack([ids, targets])[:, :, None] == torch.arange(items)).any(1)
 
     def add(name: str, evaluate: Callable[[Tensor, int], losses.Sums], n: int) -> None:
         found: dict[str, list[Tensor]] = {'sum': [], 'weight': [], 'grad_hidden': [], 'grad_table': []}
@@ -158,9 +165,35 @@ def loss_case(rng: np.random.Generator, rows: int, items: int, k: int, peak: flo
     add('kl_tail', lambda z, i: losses.kl_tail(z, ids, label, rest[:, i], t[i], w), len(t))
     add('kl_renormalised', lambda z, i: losses.kl_renormalised(z, ids, label, t[i], w), len(t))
     add('kl_truncated', lambda z, i: losses.kl_truncated(z, ids, label, t[i], w), len(t))
+    add('soft_ce', lambda z, i: losses.soft_ce(z, ids, label, rest[:, i], t[i], w), len(t))
+    add('kl_sampled', lambda z, i: losses.kl_sampled(z, draws, shares, 2.0, w), 1)
     if k > 1:
+        reverse, jsd = dict(direction='reverse'), dict(direction='jsd', beta=0.3)
+        scaled = dict(direction='jsd', beta=0.9, scaled=True)
         add('mse', lambda z, i: losses.mse(z, ids, label, w), 1)
+        add('kl_tail_reverse', lambda z, i: losses.kl_tail(z, ids, label, rest[:, i], t[i], w, **reverse), len(t))
+        add('kl_tail_jsd', lambda z, i: losses.kl_tail(z, ids, label, rest[:, i], t[i], w, **jsd), len(t))
+        add('kl_tail_scaled', lambda z, i: losses.kl_tail(z, ids, label, rest[:, i], t[i], w, **scaled), len(t))
+        add('kl_renormalised_reverse', lambda z, i: losses.kl_renormalised(z, ids, label, t[i], w, **reverse), len(t))
+        add('list_kl_jsd', lambda z, i: losses.kl_renormalised(z, ids, label, t[i], w, **jsd), len(t))
+        add('logit_std', lambda z, i: losses.logit_std(z, ids, label, mean, variance, t[i], w), len(t))
+        add('dkd', lambda z, i: losses.dkd(z, targets, ids, label, rest[:, i], own, t[i], weights=w), len(t))
+        add('rrd', lambda z, i: losses.rrd(z, ids[:, :3], ~row_own, w), 1)
+        add('rd', lambda z, i: losses.rd(z, targets, ids[:, :4], 3, ~row_own, weights=w), 1)
+        add('bpr', lambda z, i: losses.pairs(z, ids, label, 4, w), 1)
+        add('margin', lambda z, i: losses.pairs(z, ids, label, 4, w, margin='teacher'), 1)
+        add('margin_constant', lambda z, i: losses.pairs(z, ids, label, 4, w, margin=0.5), 1)
+        add('margin_mse', lambda z, i: losses.margin_mse(z, targets, ids, label, own, w), 1)
     return tensors
+
+
+def sampled(rng: np.random.Generator, teacher: Tensor, temperature: float, draws: int) -> tuple[Tensor, Tensor]:
+    """Distinct ids [rows, draws] of `draws` draws from the teacher, -1 behind them, and their share of the draws."""
+    ids, weights = torch.full((len(teacher), draws), -1), torch.zeros(len(teacher), draws, dtype=torch.float64)
+    for row, p in enumerate((teacher / temperature).softmax(1)):
+        found, counts = np.unique(rng.choice(len(p), draws, p=p.numpy() / p.numpy().sum()), return_counts=True)
+        ids[row, :len(found)], weights[row, :len(found)] = torch.from_numpy(found), torch.from_numpy(counts / draws)
+    return ids, weights.float().double()
 
 
 def losses_golden() -> Tensors:
@@ -170,9 +203,45 @@ def losses_golden() -> Tensors:
                  full=loss_case(rng, 5, 7, 7),
                  spread=loss_case(rng, 6, 23, 5, peak=60),
                  single=loss_case(rng, 5, 23, 1),
-                 match=loss_case(rng, 4, 23, 5, match=True))
+                 match=loss_case(rng, 4, 23, 5, match=True),
+                 ragged=loss_case(rng, 6, 23, 5, ragged=[5, 3, 1, 4, 2, 5]))
     tensors = {f'{case}.{name}': tensor for case, found in cases.items() for name, tensor in found.items()}
     return tensors | dict(temperatures=torch.tensor([1.0, 2.0, 4.0]))
+
+
+def vectors_golden() -> Tensors:
+    """Losses between taps and vectors; the map's weights are given, and the gradient goes to them and to the tap."""
+    rng, rows, width, out, samples, bank_width = np.random.default_rng(5), 7, 6, 9, 11, 5
+    tap, vectors, w = normal(rng, rows, width), normal(rng, rows, out), torch.tensor([1, .5, 2, 0, 1, .25, 3]).double()
+    weight, bias = normal(rng, out, width, std=0.4), normal(rng, out, std=0.1)
+    tap[5], vectors[5] = tap[2], vectors[2]  # a distance of 0
+    vectors[6] = 0
+    tensors = dict(tap=tap, vectors=vectors, weights=w, weight=weight, bias=bias)
+
+    def add(name: str, evaluate: Callable[..., losses.Sums], leaves: Tensors) -> None:
+        copies = {key: tensor.clone().requires_grad_() for key, tensor in leaves.items()}
+        value, total = evaluate(**copies)
+        tensors.update({f'{name}.sum': value, f'{name}.weight': total})
+        for key, grad in zip(copies, torch.autograd.grad(value, list(copies.values()))):
+            tensors[f'{name}.grad_{key}'] = grad
+
+    mapped = dict(tap=tap, weight=weight, bias=bias)
+    for name in ('hint', 'cosine', 'pkd'):
+        add(name, lambda tap, weight, bias: getattr(losses, name)(tap @ weight.T + bias, vectors, w), mapped)
+    add('info_nce', lambda tap, weight, bias: losses.info_nce(tap @ weight.T + bias, vectors, weights=w), mapped)
+    add('info_nce_symmetric', lambda tap, weight, bias: losses.info_nce(
+        tap @ weight.T + bias, vectors, 0.5, symmetric=True, weights=w), mapped)
+    add('rkd_distance', lambda tap: losses.rkd_distance(tap, vectors, w), dict(tap=tap))
+
+    banks = [torch.nn.functional.normalize(normal(rng, samples, bank_width)) for _ in range(2)]
+    own, drawn = torch.tensor([3, 0, 7, 10, 5, 1, 8]), torch.arange(samples)
+    maps = dict(student_weight=normal(rng, bank_width, width, std=0.4), student_bias=normal(rng, bank_width, std=0.1),
+                teacher_weight=normal(rng, bank_width, out, std=0.4), teacher_bias=normal(rng, bank_width, std=0.1))
+    tensors |= maps | dict(student_bank=banks[0].float().double(), teacher_bank=banks[1].float().double(), samples=own)
+    add('crd', lambda tap, student_weight, student_bias, teacher_weight, teacher_bias: losses.crd(
+        tap @ student_weight.T + student_bias, vectors @ teacher_weight.T + teacher_bias, tensors['student_bank'],
+        tensors['teacher_bank'], own, drawn, weights=w), dict(tap=tap) | maps)
+    return tensors
 
 
 def training_golden(dtype: torch.dtype = torch.float64) -> Tensors:
@@ -215,7 +284,8 @@ def training_golden(dtype: torch.dtype = torch.float64) -> Tensors:
 
 
 FILES: dict[str, Callable[[], Tensors]] = {
-    'sasrec': sasrec_golden, 'catalogue': catalogue_golden, 'losses': losses_golden, 'training': training_golden}
+    'sasrec': sasrec_golden, 'catalogue': catalogue_golden, 'losses': losses_golden, 'vectors': vectors_golden,
+    'training': training_golden}
 
 
 def stored(tensors: Tensors) -> Tensors:

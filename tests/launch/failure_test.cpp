@@ -57,6 +57,7 @@ class ThreeRanks final : public dist::Communicator {
   std::unique_ptr<dist::Work> broadcast(torch::Tensor, int) override { throw std::logic_error("not used"); }
   std::unique_ptr<dist::Work> all_gather(torch::Tensor, torch::Tensor) override { throw std::logic_error("not used"); }
   void barrier() override {}
+  void rendezvous() override {}
   void all_reduce_host(std::vector<double>&, dist::Reduce) override {}
   void all_reduce_host(std::vector<std::int64_t>&, dist::Reduce) override {}
   std::vector<std::string> gather_bytes(const std::string& bytes) override { return {bytes, others_[0], others_[1]}; }

@@ -8,17 +8,22 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <tuple>
 
 #include "base/files.h"
 #include "base/hash.h"
 #include "data/import.h"
 #include "data/synthesize.h"
+#include "models/initial.h"
 #include "models/sasrec.h"
 #include "tests/multirank/world.h"
 #include "trainer/baselines.h"
 #include "trainer/errors.h"
+#include "trainer/fidelity.h"
 #include "trainer/labeller.h"
 #include "trainer/next_item.h"
+#include "trainer/scoring.h"
+#include "trainer/segments.h"
 #include "trainer/train.h"
 
 namespace decant::multirank {
@@ -62,11 +67,54 @@ class MeanOfRanks : public trainer::Loss {
   std::shared_ptr<trainer::Loss> inner_;
 };
 
+/// Labels of every kind: what the store has, and what is made here of the target alone, the same on every rank.
+class EveryLabel : public trainer::NextItem {
+ public:
+  using NextItem::NextItem;
+  static constexpr std::int64_t kWidth = 6;
+
+ protected:
+  trainer::LabelSets labels_of(const data::LabelledBatch& batch) override {
+    std::vector<trainer::NamedLoss> stored;
+    bool vectors = false;
+    for (const auto& named : losses())
+      (named.sets == std::vector<std::string>{"hidden"} ? vectors = true : (stored.push_back(named), false));
+    auto sets = trainer::decode_labels(batch, stored, torch::kCPU);
+    const auto targets = torch::tensor(batch.batch.target_ids, torch::kInt64);
+    if (const auto at = sets.find("teacher"); at != sets.end()) {
+      at->second.draw_weights = at->second.logits.softmax(1), at->second.drawn_at = 2;
+      at->second.logit_mean = targets.to(torch::kFloat32) / 300;
+      at->second.logit_variance = 1 + at->second.logit_mean;
+    }
+    if (vectors)
+      sets["hidden"].vectors = models::initial_normal({300, kWidth}, 1, 5, "vectors").index_select(0, targets);
+    return sets;
+  }
+};
+
 struct Job {
   data::BatchOptions batch;
   trainer::TrainOptions train;
   bool labels = true, mean_of_ranks = false;
+  std::string loss;  // this one beside ce, with plain SGD; empty: the main job's
+  base::Json options = base::Json::object();
 };
+
+trainer::NamedLoss make_loss(const Job& job) {
+  const auto registries = trainer::default_registries();
+  base::KindOptions kind{job.loss, registries.losses.options_of(job.loss)};
+  base::read_options(job.options, *kind.options);
+  return trainer::name_loss(job.loss, *kind.options, registries.losses.make(kind));
+}
+
+/// Draws fewer than there are, and fits twelve labels.
+base::Json options_for(const std::string& type) {
+  if (type == "rrd") return {{"interesting", 6}, {"uninteresting", 20}, {"weight", 0.05}};
+  if (type == "rd") return {{"depth", 5}, {"drawn", 20}};
+  if (type == "crd") return {{"negatives", 50}, {"width", 8}, {"weight", 0.05}};
+  if (type == "dkd") return {{"temperature", 2}, {"weight", 0.1}};
+  return {{"weight", 0.3}};
+}
 
 /// Five steps, clipped, the fifth in the second epoch; a step is two cuts, but one at the epoch's end.
 Job make_job() {
@@ -196,6 +244,11 @@ class Parity : public testing::Test {
   static std::vector<trainer::NamedLoss> make_losses(const Job& job) {
     const auto registries = trainer::default_registries();
     std::vector<trainer::NamedLoss> losses;
+    if (!job.loss.empty()) {
+      losses.push_back({"ce", 1, registries.losses.make({"ce", registries.losses.options_of("ce")})});
+      if (job.loss != "ce") losses.push_back(make_loss(job));
+      return losses;
+    }
     for (const auto& [name, factor] : {std::pair("ce", 1.0), {"kl_tail", 0.7}, {"mse", 0.05}}) {
       auto loss = registries.losses.make({name, registries.losses.options_of(name)});
       if (loss->needs().labels && !job.labels) continue;
@@ -205,16 +258,19 @@ class Parity : public testing::Test {
     return losses;
   }
 
+  static trainer::RunFacts facts() { return {3, {{"hidden", EveryLabel::kWidth}}}; }
+
   /// Dropout 0.2 everywhere, attention's probabilities among it.
   static Outcome train(Communicator& communicator, const std::string& name, const Job& job,
                        const std::string& fault = "", bool stop = false) {
     Place place(communicator, folder_ / name, 1, fault);
     place.stop = stop;
     const auto model = make_model(16, 11);
-    trainer::NextItem task(model, make_losses(job), *dataset_, job.train.softmax, place.context);
+    EveryLabel task(model, make_losses(job), *dataset_, job.train.softmax, place.context, facts());
     const auto registries = trainer::default_registries();
-    base::KindOptions kind{"adamw", registries.optimizers.options_of("adamw")};
-    base::read_options({{"lr", 1e-2}, {"weight_decay", 0.01}}, *kind.options);
+    const std::string type = job.loss.empty() ? "adamw" : "sgd";
+    base::KindOptions kind{type, registries.optimizers.options_of(type)};
+    base::read_options({{"lr", job.loss.empty() ? 1e-2 : 0.3}, {"weight_decay", 0.01}}, *kind.options);
     const auto optimizer = registries.optimizers.make(kind, task.parameters());
     const auto* labels = job.labels ? labels_.get() : nullptr;
     const trainer::TrainSetup setup{"student", folder_ / name, "parity",  3,        kLength,
@@ -232,10 +288,12 @@ class Parity : public testing::Test {
   static Outcome train_alone(const std::string& name, const Job& job) {
     Outcome out;
     if (world().rank() == 0) out = train(*dist::make_single_communicator(torch::kCPU), name, job);
-    const auto model = make_model(16, 11);
-    if (world().rank() != 0)
-      for (const auto& item : model->named_parameters())
-        out.parameters.emplace_back(item.key(), at::zeros_like(item.value()));
+    if (world().rank() != 0) {
+      const auto alone = dist::make_single_communicator(torch::kCPU);
+      Place place(*alone, folder_);
+      EveryLabel task(make_model(16, 11), make_losses(job), *dataset_, job.train.softmax, place.context, facts());
+      for (const auto& [key, tensor] : task.parameters()) out.parameters.emplace_back(key, at::zeros_like(tensor));
+    }
     for (auto& [key, tensor] : out.parameters) world().broadcast(tensor, 0)->wait();
     out.curve = base::Json::parse(world().broadcast_bytes(out.curve.dump(), 0));
     return out;
@@ -309,6 +367,51 @@ TEST_F(Parity, AMeanOfRanksIsFound) {
   }
 }
 
+/// Three steps of a loss beside ce, its own parameters among those compared.
+void expect_loss_parity(const std::string& name, const Outcome& here, const Outcome& alone) {
+  const Gap gap = gap_of(here, alone);
+  EXPECT_LE(gap.parameters, kTolerance) << name;
+  EXPECT_LE(gap.losses, 1e-5) << name;
+}
+
+TEST_F(Parity, EveryLoss) {
+  for (const auto& type : trainer::default_registries().losses.names()) {
+    Job job;
+    job.loss = type, job.options = options_for(type);
+    job.batch.sequences = 60;
+    job.train.max_steps = 3, job.train.patience = 0;
+    expect_loss_parity(type, train(world(), "every-" + type, job), train_alone("every-" + type + "-alone", job));
+  }
+}
+
+TEST_F(Parity, LossesOfBatchScopeWithFewerRowsThanRanks) {
+  for (const auto& type : trainer::default_registries().losses.names()) {
+    Job job;
+    job.loss = type, job.options = options_for(type);
+    if (make_loss(job).loss->needs().scope != trainer::Scope::kBatch) continue;
+    job.batch.sequences = 2;
+    job.train.max_steps = 4, job.train.patience = 0;
+    if (type == "info_nce") job.options["symmetric"] = true;
+    expect_loss_parity(type, train(world(), "few-" + type, job), train_alone("few-" + type + "-alone", job));
+  }
+}
+
+TEST_F(Parity, BanksContinueFromACheckpointAtAnyNumberOfRanks) {
+  Job job;
+  job.loss = "crd", job.options = options_for("crd");
+  job.batch.sequences = 60;
+  job.train.max_steps = 4, job.train.patience = 0, job.train.checkpoint_steps = 2;
+  const Outcome whole = train(world(), "bank", job);
+  const std::string fault = "step@3:" + std::to_string(world().rank()) + ":throw";
+  EXPECT_THROW(static_cast<void>(train(world(), "bank-cut", job, fault)), std::runtime_error);
+  world().barrier();
+  if (world().rank() == 0) fs::copy(folder_ / "bank-cut", folder_ / "bank-cut-alone", fs::copy_options::recursive);
+  world().barrier();
+  const Outcome here = train(world(), "bank-cut", job), alone = train_alone("bank-cut-alone", job);
+  EXPECT_EQ(models::hash_tensors(here.parameters), models::hash_tensors(whole.parameters)) << "same ranks, same bits";
+  expect_loss_parity("continued by one", alone, whole);
+}
+
 TEST_F(Parity, ContinuesFromACheckpointAtAnyNumberOfRanks) {
   Job job = make_job();
   job.train.checkpoint_steps = 2;
@@ -377,11 +480,30 @@ TEST_F(Parity, EvaluationIsTheSame) {
       for (const auto kind : {trainer::Baseline::kPopularity, trainer::Baseline::kTransitions})
         keep(trainer::BaselineRanker(*dataset_, kind).evaluate(split, place.context));
     }
-    const auto fidelity = trainer::measure_fidelity(*teacher, *student, *dataset_, kLabelled, place.context);
-    return std::pair(counts, std::pair(fidelity.kl, fidelity.overlap_at_10));
+    const auto fidelity = trainer::measure_fidelity(*teacher, *student, *dataset_, 0.9, place.context);
+    std::vector<double> values{fidelity.kl, fidelity.rbo};
+    for (const auto* by : {&fidelity.overlap, &fidelity.tau})
+      for (const auto& [k, value] : *by) values.push_back(value);
+    const auto calibration = trainer::measure_calibration(*student, *dataset_, 15, place.context);
+    values.insert(values.end(), {calibration.nll, calibration.top1_error, calibration.target_error});
+    for (const auto& bin : calibration.target_bins) values.insert(values.end(), {bin.expected, bin.found});
+    // Which ranks a process keeps differs; what segments make of them all does not.
+    std::map<std::string, trainer::SideRecords> sides;
+    for (const auto& [name, model] : {std::pair("teacher", teacher), {"student", student}}) {
+      auto& side = sides[name];
+      for (const auto split : {data::Split::kValid, data::Split::kTest}) {
+        auto& kept = split == data::Split::kValid ? side.valid : side.test;
+        static_cast<void>(trainer::evaluate_model(*model, *dataset_, split, true, place.context, &kept));
+      }
+    }
+    auto& fidelities = sides["student"].fidelity;
+    static_cast<void>(trainer::measure_fidelity(*teacher, *student, *dataset_, 0.9, place.context, &fidelities));
+    const auto segments = trainer::segments_json(trainer::make_segments(*dataset_, trainer::EvaluateOptions()), sides,
+                                                 "ndcg@10", place.context);
+    return std::tuple(counts, values, segments.dump());
   };
   const auto here = evaluate(world(), 1);
-  EXPECT_GT(here.first[0].back(), 1000) << "targets were ranked";
+  EXPECT_GT(std::get<0>(here)[0].back(), 1000) << "targets were ranked";
   EXPECT_EQ(evaluate(world(), 2), here) << "two threads";
   EXPECT_EQ(evaluate(*dist::make_single_communicator(torch::kCPU), 1), here) << "one rank";
 }

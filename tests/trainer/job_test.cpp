@@ -87,8 +87,9 @@ TEST(Job, KindsAreNamedAndUnknownOnesAreRefused) {
                     job_with({{"student.optimizer.type", "adam"}});
                   }),
                   "did you mean 'adamw'?");
-  EXPECT_CONTAINS(message_of<ConfigError>([] { check_metric_name("ndgc@10"); }), "did you mean 'ndcg@10'?");
-  EXPECT_NO_THROW(check_metric_name("mrr@50"));
+  EXPECT_CONTAINS(message_of<ConfigError>([] { check_metric_name("student.train.select", "ndgc@10"); }),
+                  "did you mean 'ndcg@10'?");
+  EXPECT_NO_THROW(check_metric_name("student.train.select", "mrr@50"));
 }
 
 TEST(Schedule, WarmsUpThenDecays) {

@@ -53,6 +53,10 @@ class LabelKind {
   /// Temperatures at which there is the log-sum-exp of the items that are not stored.
   [[nodiscard]] virtual bool has_rest(double /*temperature*/) const { return false; }
   [[nodiscard]] virtual bool has_moments() const { return true; }
+  /// Whether the ids are the teacher's best items, the best first.
+  [[nodiscard]] virtual bool ranked() const { return false; }
+  /// Temperature that the ids were drawn at; 0: they were not drawn from the teacher.
+  [[nodiscard]] virtual double drawn_at() const { return 0; }
 };
 
 using LabelKindRegistry = base::Registry<LabelKind>;

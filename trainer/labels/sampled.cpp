@@ -80,6 +80,7 @@ class Sampled : public LabelKind {
     return labels;
   }
   std::int64_t ids() const override { return options_.draws; }
+  double drawn_at() const override { return options_.drawn_at; }
   bool has_rest(double t) const override {
     return std::find(options_.temperatures.begin(), options_.temperatures.end(), t) != options_.temperatures.end();
   }

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/searchsorted.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
@@ -12,7 +13,9 @@ using torch::Tensor;
 
 /// Share of a row's ids that are in the other's row too, [targets]; of the shorter list.
 Tensor overlap(const Tensor& a, const Tensor& b) {
-  const auto common = ((a.unsqueeze(2) == b.unsqueeze(1)) & (a >= 0).unsqueeze(2)).sum({1, 2}).to(torch::kFloat32);
+  const auto sorted = std::get<0>(b.sort(1));
+  const auto at = at::searchsorted(sorted, a.contiguous()).clamp_max(b.size(1) - 1);
+  const auto common = ((sorted.gather(1, at) == a) & (a >= 0)).sum(1).to(torch::kFloat32);
   const auto fewer = (a >= 0).sum(1).minimum((b >= 0).sum(1)).clamp_min(1);
   return common / fewer;
 }

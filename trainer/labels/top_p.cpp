@@ -62,6 +62,7 @@ class TopP : public LabelKind {
     return decode_scores(rows, options_.temperatures, temperatures, device);
   }
   std::int64_t ids() const override { return options_.k; }
+  bool ranked() const override { return true; }
   bool has_rest(double t) const override {
     return std::find(options_.temperatures.begin(), options_.temperatures.end(), t) != options_.temperatures.end();
   }

@@ -1,23 +1,20 @@
-// T^2 KL(teacher || student) over k + 1 classes: the k stored items, and one bucket for all others. Both tails are
+// T^2 times a divergence over k + 1 classes: the stored items, and one bucket for all others. Both tails are
 // log-sum-exps over the complement of the stored ids, so neither can come out negative.
 #include <ATen/ops/logsumexp.h>
-#include <ATen/ops/where.h>
-#include <ATen/ops/zeros_like.h>
 
-#include <limits>
-
-#include "trainer/losses/losses.h"
+#include "trainer/losses/divergence.h"
 
 namespace decant::trainer {
 namespace {
 
 class KlTail : public SoftenedLoss {
  public:
-  explicit KlTail(const TemperatureOptions& options) : SoftenedLoss(options, true) {}
+  explicit KlTail(const DivergenceOptions& options) : SoftenedLoss(options, true), divergence_(options) {}
   LossNeeds needs() const override {
     LossNeeds needs;
     needs.full_lse = needs.rest_lse = needs.label_rest_lse = temperatures();
     needs.labels = needs.label_logits = true;
+    needs.label_kinds = {"topk", "top_p", "dense"};
     return needs;
   }
   torch::Tensor sum(const LossInputs& in) override {
@@ -27,23 +24,20 @@ class KlTail : public SoftenedLoss {
     const auto& student_full = in.student.full_lse.at(t());
     const auto log_q = teacher - teacher_full.unsqueeze(1);
     const auto log_p = in.student.label_logits / t() - student_full.unsqueeze(1);
-    const auto head = (log_q.exp() * (log_q - log_p)).sum(1);
-    // An empty complement on either side weighs nothing; its -inf must not meet the other in a subtraction.
-    const auto empty = (teacher_rest == -kInfinity) | (in.student.rest_lse.at(t()) == -kInfinity);
-    const auto log_q_tail = (teacher_rest - teacher_full).masked_fill(empty, 0);
-    const auto log_p_tail = (in.student.rest_lse.at(t()) - student_full).masked_fill(empty, 0);
-    const auto tail = log_q_tail.exp() * (log_q_tail - log_p_tail);
+    const auto head = divergence_.terms(log_q, log_p).sum(1);
+    // An empty complement on either side weighs nothing.
+    const auto tail = divergence_.terms(teacher_rest - teacher_full, in.student.rest_lse.at(t()) - student_full);
     return t() * t() * ((head + tail) * in.target_weights).sum();
   }
 
  private:
-  static constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  Divergence divergence_;
 };
 
 }  // namespace
 
 void add_kl_tail(LossRegistry& registry) {
-  registry.add<TemperatureOptions>("kl_tail", [](const TemperatureOptions& o) { return std::make_shared<KlTail>(o); });
+  registry.add<DivergenceOptions>("kl_tail", [](const DivergenceOptions& o) { return std::make_shared<KlTail>(o); });
 }
 
 }  // namespace decant::trainer

@@ -9,7 +9,22 @@ void add_ce(LossRegistry& registry);
 void add_kl_tail(LossRegistry& registry);
 void add_kl_renormalised(LossRegistry& registry);
 void add_kl_truncated(LossRegistry& registry);
+void add_soft_ce(LossRegistry& registry);
 void add_mse(LossRegistry& registry);
+void add_logit_std(LossRegistry& registry);
+void add_dkd(LossRegistry& registry);
+void add_kl_sampled(LossRegistry& registry);
+void add_list_kl(LossRegistry& registry);
+void add_rrd(LossRegistry& registry);
+void add_rd(LossRegistry& registry);
+void add_pairwise(LossRegistry& registry);  // bpr, margin
+void add_margin_mse(LossRegistry& registry);
+void add_hint(LossRegistry& registry);
+void add_cosine(LossRegistry& registry);
+void add_pkd(LossRegistry& registry);
+void add_rkd_distance(LossRegistry& registry);
+void add_info_nce(LossRegistry& registry);
+void add_crd(LossRegistry& registry);
 
 /// Options of the losses that soften both sides.
 struct TemperatureOptions : LabelLossOptions {

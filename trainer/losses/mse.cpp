@@ -1,5 +1,7 @@
-// Mean over the k stored items of the squared difference of logits, each side centred on its mean over those items
-// (a softmax does not see a shift). No temperature; one item has no difference, so k = 1 is refused.
+// Mean over the stored items of the squared difference of logits, each side centred on its mean over those items (a
+// softmax does not see a shift). With labels of the dense kind: over the whole catalogue. No temperature; one item has
+// no difference, so k = 1 is refused.
+
 #include "trainer/losses/losses.h"
 
 namespace decant::trainer {
@@ -11,12 +13,18 @@ class LogitMse : public Loss {
     LossNeeds needs;
     needs.labels = needs.label_logits = true;
     needs.least_k = 2;
+    needs.label_kinds = {"topk", "top_p", "dense", "candidates"};
     return needs;
   }
   torch::Tensor sum(const LossInputs& in) override {
-    const auto centred = [](const torch::Tensor& z) { return z - z.mean(1, true); };
+    const auto none = in.teacher.ids < 0;
+    const auto count = (~none).sum(1, true).clamp_min(1);
+    const auto centred = [&](const torch::Tensor& logits) {
+      const auto z = logits.masked_fill(none, 0);
+      return (z - z.sum(1, true) / count).masked_fill(none, 0);
+    };
     const auto gap = centred(in.student.label_logits) - centred(in.teacher.logits);
-    return (gap.square().mean(1) * in.target_weights).sum();
+    return (gap.square().sum(1, true) / count * in.target_weights.unsqueeze(1)).sum();
   }
 };
 
