@@ -150,12 +150,16 @@ void NextItem::augment(data::LabelledBatch& batch, std::uint64_t step_key) {
   if (facts_.augment.on()) batch.batch = trainer::augment(batch.batch, facts_.augment, step_key);
 }
 
+LabelSets NextItem::stored_labels(const data::LabelledBatch& batch, const std::set<double>& more) {
+  return decode_labels(batch, losses_, context_.communicator.device(), more);
+}
+
 LabelSets NextItem::labels_of(const data::LabelledBatch& batch, const models::Inputs& inputs) {
   const auto device = context_.communicator.device();
   const auto& screening = facts_.screening;
   OnlineNeeds needs;
   if (screening.by_probability()) needs.temperatures.insert(1.0);
-  auto labels = decode_labels(batch, losses_, device, needs.temperatures);
+  auto labels = stored_labels(batch, needs.temperatures);
   const auto targets = put(view_of(batch.batch.target_ids), device);
   for (const auto& named : losses_) {
     if (std::find(named.sets.begin(), named.sets.end(), kOnlineSet) == named.sets.end()) continue;

@@ -58,10 +58,14 @@ class NextItem : public Task {
   const std::vector<NamedLoss>& losses() const override { return losses_; }
   MetricMap validate() override;
 
+ protected:
+  /// The stored label sets that the losses work on, of the targets of a batch. `more`: temperatures asked for beside
+  /// those of the losses.
+  [[nodiscard]] virtual LabelSets stored_labels(const data::LabelledBatch& batch, const std::set<double>& more);
+
  private:
   /// Stored labels, the online teacher's, and what the screening says of them.
-  [[nodiscard]] std::map<std::string, TeacherLabels> labels_of(const data::LabelledBatch& batch,
-                                                               const models::Inputs& inputs);
+  [[nodiscard]] LabelSets labels_of(const data::LabelledBatch& batch, const models::Inputs& inputs);
   [[nodiscard]] std::vector<torch::Tensor> pass(const models::Inputs& inputs, const data::LabelledBatch& batch,
                                                 const LabelSets& labels, std::uint64_t step_key);
   /// Sum of one loss over its label sets.

@@ -74,12 +74,12 @@ class EveryLabel : public trainer::NextItem {
   static constexpr std::int64_t kWidth = 6;
 
  protected:
-  trainer::LabelSets labels_of(const data::LabelledBatch& batch) override {
+  trainer::LabelSets stored_labels(const data::LabelledBatch& batch, const std::set<double>& more) override {
     std::vector<trainer::NamedLoss> stored;
     bool vectors = false;
     for (const auto& named : losses())
       (named.sets == std::vector<std::string>{"hidden"} ? vectors = true : (stored.push_back(named), false));
-    auto sets = trainer::decode_labels(batch, stored, torch::kCPU);
+    auto sets = trainer::decode_labels(batch, stored, torch::kCPU, more);
     const auto targets = torch::tensor(batch.batch.target_ids, torch::kInt64);
     if (const auto at = sets.find("teacher"); at != sets.end()) {
       at->second.draw_weights = at->second.logits.softmax(1), at->second.drawn_at = 2;
