@@ -77,8 +77,7 @@ void pass_teacher_gate(Workspace& space, const std::string& teacher) {
     return;
   }
   if (space.teacher_side(teacher).options.gate == "stop")
-    throw GateError(verdict +
-                    ": a student of it would learn little; train it better, or set '" +
+    throw GateError(verdict + ": a student of it would learn little; train it better, or set '" +
                     std::string(teacher == "teacher" ? "" : "teachers.") + teacher +
                     ".gate: warn' to go on all the same");
   space.context.progress.say("gate: " + verdict);

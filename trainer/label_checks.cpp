@@ -96,8 +96,8 @@ void check_kind(const NamedLoss& named, const Offer& offer) {
   if (needs.label_logits && offer.ids() < needs.least_k)
     refuse(named, "needs " + offer.option("k") + " of at least " + std::to_string(needs.least_k));
   if (needs.drawn_at > 0 && offer.drawn_at() != needs.drawn_at)
-    refuse(named, "works at temperature " + base::Json(needs.drawn_at).dump() + ", and " + offer.what() + ", drawn at " +
-                      base::Json(offer.drawn_at()).dump() + " (" + offer.option("drawn_at") + ")");
+    refuse(named, "works at temperature " + base::Json(needs.drawn_at).dump() + ", and " + offer.what() +
+                      ", drawn at " + base::Json(offer.drawn_at()).dump() + " (" + offer.option("drawn_at") + ")");
   if (needs.label_moments && !offer.has_moments())
     refuse(named, "needs the mean and variance of the teacher's logits, and " + offer.what() + ", without them");
 }

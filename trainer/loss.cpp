@@ -14,10 +14,13 @@ void LossOptions::describe(base::Fields& fields) {
 void LabelLossOptions::describe(base::Fields& fields) {
   LossOptions::describe(fields);
   fields.texts("labels", labels, "the label sets it works on");
-  fields.text("sharing", sharing, "of a target among several sets: by `shares`; the surer teacher more; the less, the more their ids differ; or "
-              "by a learned gate (docs/losses.md)",
-              {"fixed", "confidence", "disagreement", "gate"});
-  fields.reals("shares", shares, {0, 1e9}, "of the sets, in their order, before what `sharing` makes of them; not of a gate; empty: equal");
+  fields.text(
+      "sharing", sharing,
+      "of a target among several sets: by `shares`; the surer teacher more; the less, the more their ids differ; or "
+      "by a learned gate (docs/losses.md)",
+      {"fixed", "confidence", "disagreement", "gate"});
+  fields.reals("shares", shares, {0, 1e9},
+               "of the sets, in their order, before what `sharing` makes of them; not of a gate; empty: equal");
 }
 
 void Loss::prepare(const LossContext&) {}

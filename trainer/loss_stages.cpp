@@ -55,9 +55,10 @@ void take_over(Task& task, const fs::path& path) {
   const torch::NoGradGuard no_grad;
   models::NamedTensors targets;
   models::WeightsFile taken;
-  for (const auto& [name, tensor] : task.parameters()) {
-    const auto at =
-        std::find_if(file.tensors.begin(), file.tensors.end(), [&](const auto& t) { return t.first == name; });
+  for (const auto& parameter : task.parameters()) {
+    const auto& [name, tensor] = parameter;
+    const auto at = std::find_if(file.tensors.begin(), file.tensors.end(),
+                                 [&](const auto& t) { return t.first == parameter.first; });
     const bool of_loss = name.starts_with("loss.");
     if (of_loss && (at == file.tensors.end() || at->second.sizes() != tensor.sizes())) continue;
     targets.emplace_back(name, tensor);
@@ -88,7 +89,8 @@ RunFacts facts_of(Workspace& space, const SideTraining& training, std::uint64_t 
   if (!training.with_teacher) return facts;
   facts.screening = student.screening;
   if (label_sets(space.job, space.registries).contains(kOnlineSet))
-    facts.online = std::make_shared<OnlineTeacher>(space.load_model(space.job.teacher, "teacher"), space.job.labels.online_k());
+    facts.online =
+        std::make_shared<OnlineTeacher>(space.load_model(space.job.teacher, "teacher"), space.job.labels.online_k());
   return facts;
 }
 

@@ -174,12 +174,8 @@ void Pipeline::train_teacher() {
     if (!side.options.weights.empty())
       impl_->take_teacher(side, key);
     else
-      impl_->train_side({side.stage,
-                         key,
-                         side.options,
-                         {only_stage(side.options.losses, side.options.train)},
-                         nullptr,
-                         side.salt});
+      impl_->train_side(
+          {side.stage, key, side.options, {only_stage(side.options.losses, side.options.train)}, nullptr, side.salt});
   }
 }
 

@@ -13,7 +13,8 @@ constexpr int kVersion = 1;
 
 fs::path record_path(const fs::path& folder) {
   const fs::path group = folder.parent_path().filename(), file = folder.filename().string() + ".json";
-  if (group == "labels" || group == "teachers" || group == "gates") return folder.parent_path().parent_path() / "stages" / group / file;
+  if (group == "labels" || group == "teachers" || group == "gates")
+    return folder.parent_path().parent_path() / "stages" / group / file;
   return folder.parent_path() / "stages" / file;
 }
 

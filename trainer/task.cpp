@@ -16,6 +16,9 @@ NamedLoss name_loss(const std::string& name, const base::Options& options, std::
   if (const auto* labelled = dynamic_cast<const LabelLossOptions*>(&options)) {
     named.sets = labelled->labels;
     if (named.sets.empty()) throw base::ConfigError("'losses." + name + ".labels' is empty");
+    if (named.sets.size() == 1 && labelled->sharing != "fixed")
+      throw base::ConfigError("'losses." + name + ".sharing: " + labelled->sharing +
+                              "' is among several label sets, and it has one");
     if (named.sets.size() > 1) named.sharing = std::make_shared<Sharing>(*labelled);
   }
   return named;

@@ -10,7 +10,7 @@ from _support import TINY_JOB, expect, main, skip, tiny_job
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples/python/write_labels.py"
 SETS = TINY_JOB.replace("labels: {k: 10}", """teachers:
-  second: {model: {type: sasrec, dim: 8, layers: 1, heads: 1, max_length: 10}, train: {max_epochs: 1}}
+  second: {gate: warn, model: {type: sasrec, dim: 8, layers: 1, heads: 1, max_length: 10}, train: {max_epochs: 1}}
 labels:
   k: 10
   sets:
@@ -62,7 +62,7 @@ def rows_are_appended(decant):
     changed = next(i for i, line in enumerate(lines) if len(line.split()) > 6)
     words = lines[changed].split()
     grown = lines[:changed] + [" ".join([*words[:-1], words[1], words[-1]])] + lines[changed + 1:]
-    grown += [" ".join([f"{user}00", *line.split()[1:]]) for user, line in zip(users[:40], lines[:40])]
+    grown += [" ".join([f"{user}x", *line.split()[1:]]) for user, line in zip(users[:40], lines[:40])]
     sets = ["--set", "teacher.weights=teacher.safetensors", "--set", "run.folder=grown"]
     job = decant.path("job.yaml")
     decant.write("job.yaml", TINY_JOB.replace("log.txt", "now.txt"))

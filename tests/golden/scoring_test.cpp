@@ -125,6 +125,27 @@ TEST(Scoring, SharesOfSetsSumToOneWhereAnyIsPresent) {
   EXPECT_THROW(make_loss("mse", {{"labels", {"a", "b"}}, {"shares", {1}}}), base::ConfigError);
 }
 
+TEST(Scoring, SharesGoByConfidenceAndAgreement) {
+  Problem p;
+  for (auto* set : {&p.first, &p.second}) {
+    set->rest_lse[1] = torch::zeros({4});
+    set->target_logit = torch::full({4}, set == &p.first ? -1.0f : 2.0f);
+  }
+  p.second.present = torch::tensor({true, true, true, false});
+  const auto weights = torch::tensor({1.0f, 2.0f, 3.0f, 4.0f});
+  for (const auto& [sharing, rule] : {std::pair("confidence", trainer::ShareRule::kConfidence),
+                                      {"disagreement", trainer::ShareRule::kDisagreement}}) {
+    const auto split = make_loss("mse", {{"labels", {"a", "b"}}, {"shares", {1, 3}}, {"sharing", sharing}});
+    p.loss.sets = split.sets, p.loss.sharing = split.sharing;
+    const auto shares = trainer::label_shares({&p.first, &p.second}, rule, {1, 3}, 4, torch::kCPU);
+    EXPECT_GT((shares.sum(1) - 1).abs().max().item<float>(), rule == trainer::ShareRule::kConfidence ? -1 : 0.1F);
+    const auto scoring = p.score({{"a", p.first}, {"b", p.second}});
+    EXPECT_TRUE(scoring.inputs(p.loss, "a").target_weights.allclose(weights * shares.select(1, 0))) << sharing;
+    EXPECT_TRUE(scoring.inputs(p.loss, "b").target_weights.allclose((weights * shares.select(1, 1)).narrow(0, 0, 3)));
+    EXPECT_FALSE(scoring.gate_objective(p.loss).defined());
+  }
+}
+
 TEST(Scoring, AGateLearnsWhichTeacherKnowsTheTarget) {
   Problem p;
   const auto split = make_loss("mse", {{"labels", {"a", "b"}}, {"sharing", "gate"}});

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "base/files.h"
@@ -128,6 +129,12 @@ Job make_job() {
   return job;
 }
 
+/// One kind of label, with options.
+struct Kind {
+  std::string type = "topk";
+  base::Json options = {{"k", kLabelled}, {"temperatures", {1, 2}}};
+};
+
 struct Outcome {
   models::NamedTensors parameters;
   base::Json curve;
@@ -221,10 +228,11 @@ class Parity : public testing::Test {
     return teacher;
   }
 
-  static trainer::LabelResult label(Communicator& communicator, const std::string& name, int threads,
-                                    bool stop = false) {
+  static trainer::LabelResult label(Communicator& communicator, const std::string& name, int threads, bool stop = false,
+                                    const Kind& asked = {}) {
     const auto& info = dataset_->info();
     data::LabelSpec spec;
+    spec.kind = asked.type;
     spec.key = "parity";
     spec.teacher_hash = "random";
     spec.catalogue_hash = info.catalogue_hash;
@@ -232,7 +240,7 @@ class Parity : public testing::Test {
     spec.max_length = kLength;
     spec.items = info.items;
     spec.rows = info.rows;
-    spec.options = {{"k", kLabelled}, {"temperatures", {1, 2}}};
+    spec.options = asked.options;
     const auto kind = trainer::kind_of(spec);
     const auto teacher = make_teacher();
     spec.columns = kind->columns(trainer::label_shape(*teacher, *kind, *dataset_, data::Element::kF16));
@@ -464,6 +472,32 @@ TEST_F(Parity, LabelsAreTheSameBytes) {
   EXPECT_GT(result.labelled_now, 0);
   EXPECT_LT(result.labelled_now, result.positions);
   EXPECT_EQ(hashes_of(folder_ / "labels-cut"), here) << "continued";
+}
+
+TEST_F(Parity, LabelsOfEveryKindAreTheSameBytes) {
+  const std::vector<Kind> kinds{{"top_p", {{"p", 0.6}, {"k", 30}}},
+                                {"dense", base::Json::object()},
+                                {"sampled", {{"draws", 25}}},
+                                {"candidates", {{"negatives", 20}}},
+                                {"candidates", {{"negatives", 20}, {"draw", "popularity"}}},
+                                {"candidates", {{"ids_from", (folder_ / "labels").string()}}},
+                                {"hidden", base::Json::object()}};
+  std::set<std::string> covered{"topk"};  // LabelsAreTheSameBytes
+  for (std::size_t i = 0; i < kinds.size(); ++i) {
+    const std::string name = "kind-" + std::to_string(i);
+    label(world(), name, 1, false, kinds[i]);
+    const auto here = hashes_of(folder_ / name);
+    EXPECT_EQ(here.size(), 4U) << kinds[i].type;
+    if (world().rank() == 0)
+      for (const int threads : {1, 2}) {
+        const std::string alone = name + "-alone-" + std::to_string(threads);
+        label(*dist::make_single_communicator(torch::kCPU), alone, threads, false, kinds[i]);
+        EXPECT_EQ(hashes_of(folder_ / alone), here) << kinds[i].type << ", " << threads << " threads";
+      }
+    world().barrier();
+    covered.insert(kinds[i].type);
+  }
+  for (const auto& type : trainer::label_kinds().names()) EXPECT_TRUE(covered.contains(type)) << type;
 }
 
 TEST_F(Parity, EvaluationIsTheSame) {

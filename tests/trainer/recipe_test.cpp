@@ -7,6 +7,7 @@
 #include "models/sasrec.h"
 #include "tests/trainer/support.h"
 #include "trainer/next_item.h"
+#include "trainer/scoring.h"
 
 namespace decant::trainer {
 namespace {
@@ -148,6 +149,39 @@ TEST_F(RecipeTest, ScreenedLabelsWeighLessAndAreCounted) {
   EXPECT_DOUBLE_EQ(ce_dropped, ce) << "a loss without labels does not change";
   EXPECT_LT(kl_dropped, kl);
   EXPECT_NEAR(kl_half, (kl + kl_dropped) / 2, 1e-4 * kl);
+}
+
+TEST_F(RecipeTest, TargetsThatNoSetLabelsLeaveTheDivisor) {
+  const auto registries = default_registries();
+  std::vector<NamedLoss> losses;
+  const auto add = [&](const std::string& type, const base::Json& options) {
+    base::KindOptions kind{type, registries.losses.options_of(type)};
+    base::read_options(options, *kind.options);
+    losses.push_back(name_loss(type, *kind.options, registries.losses.make(kind)));
+  };
+  add("ce", base::Json::object());
+  add("mse", {{"labels", {"a"}}});
+  add("kl_tail", {{"labels", {"a", "b"}}});
+  add("rkd_distance", {{"labels", {"a"}}});  // the last target of every row
+  RunFacts facts;
+  facts.vector_widths["a"] = 4;
+  NextItem task(make_model(6, 3), losses, *dataset_, softmax_, alone_.context, facts);
+  const auto& weights = batch_.batch.target_weights;
+  const auto rows = rows_of_targets(batch_.batch);
+  double in_a = 0, in_any = 0, last_in_a = 0, all = 0;
+  data::LabelRows a, b;
+  for (std::size_t t = 0; t < weights.size(); ++t) {
+    a.present.push_back(t % 3 != 0), b.present.push_back(t % 2 == 0);
+    all += weights[t];
+    if (t % 3 != 0) in_a += weights[t];
+    if (t % 3 != 0 || t % 2 == 0) in_any += weights[t];
+    if (t % 3 != 0 && (t + 1 == weights.size() || rows[t + 1] != rows[t])) last_in_a += weights[t];
+  }
+  batch_.labels = {{"a", a}, {"b", b}};
+  const std::vector<double> wanted{all, in_a, in_any, last_in_a};
+  for (std::size_t l = 0; l < wanted.size(); ++l) EXPECT_DOUBLE_EQ(task.loss_weight(l, batch_), wanted[l]) << l;
+  batch_.labels.at("b").present.clear();  // it has every target
+  EXPECT_DOUBLE_EQ(task.loss_weight(2, batch_), all);
 }
 
 }  // namespace
