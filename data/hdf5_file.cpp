@@ -226,8 +226,17 @@ std::string Hdf5File::text(const std::string& object, const std::string& name) c
   const Hdf5Id found(H5Aopen_by_name(file_.get(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
   check_h5(found.get(), path_, object, -1, "the attribute " + name + " cannot be read");
   const Hdf5Id type(H5Aget_type(found.get()), H5Tclose);
-  if (H5Tget_class(type.get()) != H5T_STRING || H5Tis_variable_str(type.get()) > 0)
-    throw DataError(path_.string(), object, -1, "the attribute " + name + " is no text of a fixed length");
+  const Hdf5Id space(H5Aget_space(found.get()), H5Sclose);
+  if (H5Tget_class(type.get()) != H5T_STRING || H5Sget_simple_extent_npoints(space.get()) != 1)
+    throw DataError(path_.string(), object, -1, "the attribute " + name + " is no text");
+  if (H5Tis_variable_str(type.get()) > 0) {  // as Python writes text
+    char* own = nullptr;
+    check_h5(H5Aread(found.get(), type.get(), static_cast<void*>(&own)), path_, object, -1,
+             "the attribute " + name + " cannot be read");
+    std::string value(own == nullptr ? "" : own);
+    H5free_memory(own);
+    return value;
+  }
   std::string value(H5Tget_size(type.get()), '\0');
   check_h5(H5Aread(found.get(), type.get(), value.data()), path_, object, -1,
            "the attribute " + name + " cannot be read");

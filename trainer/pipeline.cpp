@@ -76,12 +76,20 @@ struct Pipeline::Impl {
     }
   }
 
+  /// Before hours go into anything: sets made elsewhere must be of this dataset and window, which opening them checks.
+  void check_sets_made_elsewhere() {
+    for (const auto& set : space.used_sets())
+      if (!space.job.labels.find(set)->folder.empty())
+        static_cast<void>(data::LabelSet(space.set_folder(set), space.dataset(), student_window()));
+  }
+
   /// Before a student is trained on them: the labels must be those of this job's teacher and options.
   void check_labels() {
     const auto used = space.used_sets();
     if (used.empty() || done("student", space.student_key(true))) return;
+    check_sets_made_elsewhere();
     for (const auto& set : used) {
-      if (!space.job.labels.find(set)->folder.empty()) continue;  // made elsewhere: opening it checks that it fits
+      if (!space.job.labels.find(set)->folder.empty()) continue;
       const auto folder = space.folder("labels/" + set);
       const auto record = read_stage(folder);
       if (!record || !record->done || record->key != space.labels_key(set))
@@ -100,6 +108,10 @@ struct Pipeline::Impl {
                                   std::to_string(needs.least_k) + " items, and the catalogue has " +
                                   std::to_string(space.dataset().info().items));
       }
+  }
+
+  [[nodiscard]] std::int64_t student_window() {
+    return space.make_model(space.job.student, kStudentSalt)->max_length();
   }
 
   void train_side(const SideTraining& training) { end(training.stage, training.key, train_in_stages(space, training)); }
@@ -202,7 +214,7 @@ void Pipeline::train_student() {
   impl_->check_labels();
   const auto student_key = space.student_key(true);
   if (impl_->begin("student", student_key)) {
-    const auto labels = space.open_labels(space.make_model(space.job.student, kStudentSalt)->max_length());
+    const auto labels = space.open_labels(impl_->student_window());
     impl_->train_side(
         {"student", student_key, space.job.student, space.student_stages(true), labels.get(), kStudentSalt, true});
   }
@@ -231,6 +243,7 @@ void Pipeline::evaluate() {
 
 void Pipeline::run() {
   import();
+  impl_->check_sets_made_elsewhere();
   train_teacher();
   train_control();  // before the labels: it is one of those the teacher must beat
   impl_->pass_gates();
