@@ -110,6 +110,25 @@ TeacherLabels decode_scores(const data::LabelRows& rows, const std::vector<doubl
   return labels;
 }
 
+std::vector<data::LabelColumn> KindWithRest::columns(const LabelShape& shape) const {
+  const std::int64_t width = std::min(most_, shape.dataset.info().items);
+  std::vector<data::LabelColumn> columns{{"ids", data::Element::kU32, width}, {"logits", shape.values, width}};
+  if (!temperatures_.empty())
+    columns.push_back({"rest_lse", data::Element::kF32, static_cast<std::int64_t>(temperatures_.size())});
+  const auto scores = score_columns();
+  columns.insert(columns.end(), scores.begin(), scores.end());
+  return columns;
+}
+
+TeacherLabels KindWithRest::decode(const data::LabelRows& rows, const std::set<double>& temperatures,
+                                   torch::Device device) const {
+  return decode_scores(rows, temperatures_, temperatures, device);
+}
+
+bool KindWithRest::has_rest(double t) const {
+  return std::find(temperatures_.begin(), temperatures_.end(), t) != temperatures_.end();
+}
+
 void check_finite(const TeacherBlock& block, const torch::Tensor& scores) {
   if (scores.isfinite().all().item<bool>()) return;
   throw NumericError("the teacher's scores of rows " + std::to_string(block.first_row) + " to " +

@@ -34,6 +34,24 @@ void set_moments(data::LabelRows& out, const TeacherBlock& block);
 [[nodiscard]] TeacherLabels decode_scores(const data::LabelRows& rows, const std::vector<double>& stored,
                                           const std::set<double>& temperatures, torch::Device device);
 
+/// The kinds that store ids with their logits, and the rest. `most`: ids a target at most.
+class KindWithRest : public LabelKind {
+ public:
+  KindWithRest(const RestOptions& options, std::int64_t most) : temperatures_(options.temperatures), most_(most) {}
+  [[nodiscard]] std::vector<data::LabelColumn> columns(const LabelShape& shape) const override;
+  [[nodiscard]] TeacherLabels decode(const data::LabelRows& rows, const std::set<double>& temperatures,
+                                     torch::Device device) const override;
+  [[nodiscard]] std::int64_t ids() const override { return most_; }
+  [[nodiscard]] bool has_rest(double t) const override;
+
+ protected:
+  [[nodiscard]] const std::vector<double>& temperatures() const { return temperatures_; }
+
+ private:
+  std::vector<double> temperatures_;
+  std::int64_t most_;
+};
+
 /// Throws NumericError naming the block's rows.
 void check_finite(const TeacherBlock& block, const torch::Tensor& scores);
 

@@ -30,17 +30,13 @@ struct SampledOptions : RestOptions {
   }
 };
 
-class Sampled : public LabelKind {
+class Sampled : public KindWithRest {
  public:
-  explicit Sampled(const SampledOptions& options) : options_(options) {}
+  explicit Sampled(const SampledOptions& options) : KindWithRest(options, options.draws), options_(options) {}
 
   std::vector<data::LabelColumn> columns(const LabelShape& shape) const override {
-    const std::int64_t k = std::min(options_.draws, shape.dataset.info().items);
-    auto columns = score_columns();
-    const auto temperatures = static_cast<std::int64_t>(options_.temperatures.size());
-    if (temperatures > 0) columns.insert(columns.begin(), {"rest_lse", data::Element::kF32, temperatures});
-    columns.insert(columns.begin(),
-                   {{"ids", data::Element::kU32, k}, {"counts", data::Element::kU32, k}, {"logits", shape.values, k}});
+    auto columns = KindWithRest::columns(shape);
+    columns.insert(columns.begin() + 1, {"counts", data::Element::kU32, columns.front().width});
     return columns;
   }
 
@@ -74,16 +70,12 @@ class Sampled : public LabelKind {
 
   TeacherLabels decode(const data::LabelRows& rows, const std::set<double>& temperatures,
                        torch::Device device) const override {
-    auto labels = decode_scores(rows, options_.temperatures, temperatures, device);
+    auto labels = KindWithRest::decode(rows, temperatures, device);
     labels.draw_weights = get_column(rows, "counts", device).to(torch::kFloat32) / static_cast<double>(options_.draws);
     labels.drawn_at = options_.drawn_at;
     return labels;
   }
-  std::int64_t ids() const override { return options_.draws; }
   double drawn_at() const override { return options_.drawn_at; }
-  bool has_rest(double t) const override {
-    return std::find(options_.temperatures.begin(), options_.temperatures.end(), t) != options_.temperatures.end();
-  }
 
  private:
   /// Distinct items ascending, -1 after them, and how often each was drawn; [rows, k] int64 on the logits' device.

@@ -22,18 +22,9 @@ struct TopPOptions : RestOptions {
   }
 };
 
-class TopP : public LabelKind {
+class TopP : public KindWithRest {
  public:
-  explicit TopP(const TopPOptions& options) : options_(options) {}
-
-  std::vector<data::LabelColumn> columns(const LabelShape& shape) const override {
-    const std::int64_t k = std::min(options_.k, shape.dataset.info().items);
-    auto columns = score_columns();
-    const auto temperatures = static_cast<std::int64_t>(options_.temperatures.size());
-    if (temperatures > 0) columns.insert(columns.begin(), {"rest_lse", data::Element::kF32, temperatures});
-    columns.insert(columns.begin(), {{"ids", data::Element::kU32, k}, {"logits", shape.values, k}});
-    return columns;
-  }
+  explicit TopP(const TopPOptions& options) : KindWithRest(options, options.k), options_(options) {}
 
   void make(const TeacherBlock& block, data::LabelRows& out) const override {
     auto temperatures = options_.temperatures;
@@ -57,15 +48,7 @@ class TopP : public LabelKind {
     set_moments(out, block);
   }
 
-  TeacherLabels decode(const data::LabelRows& rows, const std::set<double>& temperatures,
-                       torch::Device device) const override {
-    return decode_scores(rows, options_.temperatures, temperatures, device);
-  }
-  std::int64_t ids() const override { return options_.k; }
   bool ranked() const override { return true; }
-  bool has_rest(double t) const override {
-    return std::find(options_.temperatures.begin(), options_.temperatures.end(), t) != options_.temperatures.end();
-  }
 
  private:
   TopPOptions options_;
