@@ -28,6 +28,11 @@ Json text_json(const std::string& text) {
   return parsed.is_structured() || parsed.is_boolean() ? parsed : Json(text);
 }
 
+/// Meant as a map or a list, and not readable as one.
+bool is_broken_json(const std::string& text) {
+  return (text.starts_with('{') || text.starts_with('[')) && text_json(text).is_string();
+}
+
 std::vector<Json> listed(const SweepKeyOptions& key) {
   std::vector<Json> out;
   for (const double number : key.numbers) out.push_back(number_json(number));
@@ -88,6 +93,9 @@ void SweepOptions::check() const {
       throw ConfigError(where + ": settings are compared by 'student.train.select', which cannot differ");
     const int given = (key->numbers.empty() ? 0 : 1) + (key->texts.empty() ? 0 : 1) + (key->is_range() ? 1 : 0);
     if (given != 1) throw ConfigError(where + ": give either numbers, or texts, or low and high");
+    const auto broken = std::find_if(key->texts.begin(), key->texts.end(), is_broken_json);
+    if (broken != key->texts.end())
+      throw ConfigError(where + ": " + *broken + " is no JSON: names and texts in it stand in double quotes");
     if (!key->is_range()) continue;
     if (search == "grid") throw ConfigError(where + ": a grid takes lists; a range needs 'sweep.search: random'");
     if (key->low > key->high) throw ConfigError(where + ": low is above high");

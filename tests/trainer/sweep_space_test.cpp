@@ -78,6 +78,7 @@ TEST(SweepSpace, RefusesWhatCannotBeSwept) {
   EXPECT_CONTAINS(refusal(keys("data.import.k_core", {{"numbers", {1}}})), "only keys below teacher");
   EXPECT_CONTAINS(refusal(keys("student.train.select", {{"texts", {"mrr@5"}}})), "cannot differ");
   EXPECT_CONTAINS(refusal(keys("student.model.dim", Json::object())), "give either numbers, or texts, or low and high");
+  EXPECT_CONTAINS(refusal(keys("losses", {{"texts", {"{ce: {}}"}}})), "'sweep.keys.losses': {ce: {}} is no JSON");
   EXPECT_CONTAINS(refusal(keys("student.model.dim", {{"low", 1}, {"high", 2}})), "needs 'sweep.search: random'");
   auto log = keys("student.optimizer.lr", {{"low", 0}, {"high", 2}, {"scale", "log"}});
   log["search"] = "random";
