@@ -48,8 +48,10 @@ class LabelWriter {
   /// Dataset rows [first, second) of a part.
   [[nodiscard]] std::pair<std::int64_t, std::int64_t> part_rows(std::int64_t part) const;
   /// `labels` holds the targets of the part's rows in order; `threads` compress. Throws DataError when their number is
-  /// not what the dataset says, or a value is not a number.
-  void write_part(std::int64_t part, const LabelRows& labels, int threads = 1) const;
+  /// not what the dataset says, or a value is not a number. `at` hears of "label-write" (a part half written) and
+  /// "label-commit" (whole, under its temporary name).
+  void write_part(std::int64_t part, const LabelRows& labels, int threads = 1,
+                  const std::function<void(const char*)>& at = {}) const;
   void finish() const;
 
  private:

@@ -156,7 +156,8 @@ bool LabelWriter::has_part(std::int64_t part) const {
   }
 }
 
-void LabelWriter::write_part(std::int64_t part, const LabelRows& labels, int threads) const {
+void LabelWriter::write_part(std::int64_t part, const LabelRows& labels, int threads,
+                             const std::function<void(const char*)>& at) const {
   const fs::path target = folder_ / part_name(part);
   const LabelPart wanted = expected(part);
   check_labels(labels, *spec_, wanted.targets, target);
@@ -183,9 +184,11 @@ void LabelWriter::write_part(std::int64_t part, const LabelRows& labels, int thr
     file.make_chunked(name, column.element, {wanted.targets, column.width == 1 ? 0 : column.width}, chunk, filters);
     const auto chunks = encode_column(labels.columns[c], column, chunk, filters, std::max(1, threads));
     for (std::size_t i = 0; i < chunks.size(); ++i) file.write_chunk(name, static_cast<std::int64_t>(i), chunks[i]);
+    if (at && c == 0) at("label-write");
   }
   file.close();
   base::sync_path(temporary.path);
+  if (at) at("label-commit");
   base::replace_path(temporary.path, target);
 }
 

@@ -37,8 +37,8 @@ constexpr std::array kTable{
     MetricKind{"decant_exchange_bytes_total", kCounter, "bytes", "",
                "Gradient bytes this rank has given to exchanges."},
     MetricKind{"decant_label_positions_total", kCounter, "", "", "Positions this rank has labelled."},
-    MetricKind{"decant_label_parts_done", kGauge, "", "", "Parts of the label store that are this rank's and there."},
-    MetricKind{"decant_label_parts", kGauge, "", "", "Parts of the label store that are this rank's."},
+    MetricKind{"decant_label_parts_done", kGauge, "", "", "Parts of the label store that this rank has made."},
+    MetricKind{"decant_label_parts", kGauge, "", "", "Parts of the label store that this rank is to make."},
     MetricKind{"decant_step_labels", kGauge, "", "kind",
                "Labels in the last step, of all ranks, when they are screened; kind=\"labels\", \"contradicting\", "
                "\"over_confident\"."},

@@ -8,8 +8,9 @@
 namespace decant::trainer {
 namespace {
 
-const std::vector<std::string> kPoints{"step",       "collective", "checkpoint-write", "checkpoint-commit",
-                                       "label-part", "report"};
+const std::vector<std::string> kPoints{"step",       "collective",  "checkpoint-write", "checkpoint-commit",
+                                       "label-part", "label-write", "label-commit",     "label-manifest",
+                                       "report"};
 const std::vector<std::string> kActions{"kill", "stop", "throw", "nan"};
 
 bool contains(const std::vector<std::string>& words, const std::string& word) {

@@ -129,24 +129,52 @@ std::optional<data::LabelSet> find_previous(const std::filesystem::path& folder,
   }
 }
 
+/// What is to be done about a part, in the order of what it costs.
+enum class Need : std::int64_t { kNothing, kCopy, kLabel };
+
+Need need_of(const Labelling& of, std::int64_t part) {
+  if (of.writer.has_part(part)) return Need::kNothing;
+  if (of.previous == nullptr) return Need::kLabel;
+  const auto [first, last] = of.writer.part_rows(part);
+  for (std::int64_t row = first; row < last; ++row)
+    if (!of.previous->has_row(row)) return Need::kLabel;
+  return Need::kCopy;
+}
+
+/// This rank's share of the parts that are not there: those with rows to label are dealt first, then those to copy.
+std::vector<std::int64_t> deal_parts(const Labelling& of) {
+  auto& communicator = of.context.communicator;
+  const std::int64_t world = of.context.world(), rank = of.context.rank();
+  std::vector<std::int64_t> needs(static_cast<std::size_t>(of.writer.parts()), 0);
+  for (std::int64_t part = rank; part < of.writer.parts(); part += world)
+    needs[static_cast<std::size_t>(part)] = static_cast<std::int64_t>(need_of(of, part));
+  communicator.all_reduce_host(needs, dist::Reduce::kMax);
+  std::vector<std::int64_t> mine;
+  std::int64_t dealt = 0;
+  for (const auto need : {Need::kLabel, Need::kCopy})
+    for (std::size_t part = 0; part < needs.size(); ++part)
+      if (needs[part] == static_cast<std::int64_t>(need) && dealt++ % world == rank)
+        mine.push_back(static_cast<std::int64_t>(part));
+  return mine;
+}
+
 /// Labels this rank's parts; false when it was stopped.
 bool label_parts(const Labelling& of, LabelResult& result) {
   auto& context = of.context;
-  const std::int64_t parts = of.writer.parts(), world = context.world();
-  const std::int64_t mine = (parts - context.rank() + world - 1) / world;
-  context.metrics.set("decant_label_parts", static_cast<double>(mine));
-  context.progress.start("labels", 0, mine);
-  for (std::int64_t part = context.rank(); part < parts; part += world) {
+  const auto mine = deal_parts(of);
+  const auto count = static_cast<std::int64_t>(mine.size());
+  context.metrics.set("decant_label_parts", static_cast<double>(count));
+  context.progress.start("labels", 0, count);
+  for (std::int64_t done = 0; done < count; ++done) {
     if (context.stop_requested) return false;
-    if (!of.writer.has_part(part)) {
-      const auto labels = label_part(of, part, result);
-      context.faults.at("label-part", part);
-      of.writer.write_part(part, labels, context.threads);
-      context.metrics.add("decant_label_positions_total", static_cast<double>(labels.targets));
-    }
-    const std::int64_t done = part / world + 1;
-    context.metrics.set("decant_label_parts_done", static_cast<double>(done));
-    context.progress.update(done, "");
+    const std::int64_t part = mine[static_cast<std::size_t>(done)];
+    const auto labels = label_part(of, part, result);
+    context.faults.at("label-part", part);
+    of.writer.write_part(part, labels, context.threads, [&](const char* point) { context.faults.at(point, part); });
+    ++result.parts_of_rank;
+    context.metrics.add("decant_label_positions_total", static_cast<double>(labels.targets));
+    context.metrics.set("decant_label_parts_done", static_cast<double>(done + 1));
+    context.progress.update(done + 1, "");
   }
   return true;
 }
@@ -217,6 +245,7 @@ LabelResult label_dataset(models::SequenceModel& teacher, const LabelKind& kind,
     throw Stopped(
         "stopped by a signal while labelling; finished parts are kept: run the same command again to continue");
   const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
+  context.faults.at("label-manifest", 0);
   if (context.leads()) writer.finish();
   context.communicator.barrier();
   result.labelled_now = sums[0], result.reused_rows = sums[1];

@@ -1,4 +1,4 @@
-// Generates a teacher's soft labels, data-parallel: parts are dealt to ranks, blocks of a part to threads.
+// Generates a teacher's soft labels, data-parallel: parts that are not there are dealt to ranks, blocks of a part to threads.
 #pragma once
 
 #include "data/dataset.h"
@@ -12,6 +12,7 @@ namespace decant::trainer {
 struct LabelResult {
   std::int64_t positions = 0;       // of the set
   std::int64_t labelled_now = 0;    // of them by this run; the rest was there
+  std::int64_t parts_of_rank = 0;   // written by this rank in this run
   std::int64_t reused_rows = 0;     // taken over from a set of other events, row by row
   double positions_per_second = 0;  // of this run, over all ranks; 0: nothing was labelled
   double estimated_seconds = 0;     // what was said before

@@ -5,9 +5,10 @@ from _support import expect, have_mpirun, main
 # Every stage counts its own steps: 7 falls into the teacher, 22 into the control, two steps past a checkpoint each; 30
 # is the control's last. Where teacher and control are there already, 22 and 30 fall into the student.
 POINTS = [("step", 7), ("step", 22), ("collective", 8), ("checkpoint-write", 10), ("checkpoint-commit", 10),
-          ("checkpoint-commit", 30), ("label-part", 1), ("report", 0)]
+          ("checkpoint-commit", 30), ("label-part", 1), ("label-write", 1), ("label-commit", 1), ("label-manifest", 0),
+          ("report", 0)]
 OF_STUDENT = [("step", 22), ("checkpoint-commit", 30)]
-LEADERS = {"checkpoint-write", "checkpoint-commit", "report"}  # what only rank 0 comes to
+LEADERS = {"checkpoint-write", "checkpoint-commit", "label-manifest", "report"}  # what only rank 0 comes to
 
 
 def check(decant, undisturbed, ranks, point, step, action, done=()):

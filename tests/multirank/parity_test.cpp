@@ -464,13 +464,14 @@ TEST_F(Parity, LabelsAreTheSameBytes) {
   world().barrier();
   if (world().rank() == 0) {
     fs::copy(folder_ / "labels", folder_ / "labels-cut");
-    fs::remove(folder_ / "labels-cut" / "manifest.json");
-    fs::remove(folder_ / "labels-cut" / "part-00001.h5");
+    for (const char* name : {"manifest.json", "part-00000.h5", "part-00002.h5"})
+      fs::remove(folder_ / "labels-cut" / name);
   }
   world().barrier();
   const auto result = label(world(), "labels-cut", 1);
   EXPECT_GT(result.labelled_now, 0);
   EXPECT_LT(result.labelled_now, result.positions);
+  EXPECT_EQ(result.parts_of_rank, world().size() == 1 ? 2 : (world().rank() < 2 ? 1 : 0)) << "not dealt evenly";
   EXPECT_EQ(hashes_of(folder_ / "labels-cut"), here) << "continued";
 }
 
