@@ -27,6 +27,8 @@ constexpr std::array kTable{
     MetricKind{"decant_targets_total", kCounter, "", "", "Targets (positions with a next item) of those sequences."},
     MetricKind{"decant_loss", kGauge, "", "part",
                "Mean loss of the step before the last over all ranks, by part; part=\"total\" is the weighted sum."},
+    MetricKind{"decant_loss_scale", kGauge, "", "part",
+               "Factor beside its weight that brings a loss's gradient to the reference's length (student.balance)."},
     MetricKind{"decant_gradient_norm", kGauge, "", "", "Norm of the last step's gradient over all ranks, unclipped."},
     MetricKind{"decant_learning_rate", kGauge, "", "", "Learning rate of the last step."},
     MetricKind{"decant_last_step_timestamp_seconds", kGauge, "seconds", "",

@@ -67,21 +67,23 @@ void verify(const base::Json& manifest, const models::WeightsFile& file, const f
 }  // namespace
 
 base::Json TrainState::to_json() const {
-  return {{"step", step},
-          {"first_step", first_step},
-          {"first_epoch", first_epoch},
-          {"epoch", position.epoch},
-          {"row", position.row},
-          {"best_value", best_value},
-          {"best_step", best_step},
-          {"best_epoch", best_epoch},
-          {"stale", stale},
-          {"stopped_by", stopped_by},
-          {"curve", curve},
-          {"counts", counts},
-          {"finished", finished},
-          {"loss_sums", loss_sums},
-          {"loss_weights", loss_weights}};
+  base::Json tree{{"step", step},
+                  {"first_step", first_step},
+                  {"first_epoch", first_epoch},
+                  {"epoch", position.epoch},
+                  {"row", position.row},
+                  {"best_value", best_value},
+                  {"best_step", best_step},
+                  {"best_epoch", best_epoch},
+                  {"stale", stale},
+                  {"stopped_by", stopped_by},
+                  {"curve", curve},
+                  {"counts", counts},
+                  {"finished", finished},
+                  {"loss_sums", loss_sums},
+                  {"loss_weights", loss_weights}};
+  if (!scales.empty()) tree["scales"] = scales;
+  return tree;
 }
 
 TrainState TrainState::from_json(const base::Json& tree) {
@@ -100,6 +102,7 @@ TrainState TrainState::from_json(const base::Json& tree) {
   state.finished = tree.value("finished", base::Json::array());
   state.loss_sums = tree.at("loss_sums").get<std::vector<double>>();
   state.loss_weights = tree.at("loss_weights").get<std::vector<double>>();
+  state.scales = tree.value("scales", std::vector<double>());
   return state;
 }
 

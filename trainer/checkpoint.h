@@ -29,6 +29,7 @@ struct TrainState {
   base::Json counts = base::Json::object();     // of the running epoch, what the task counts
   base::Json finished = base::Json::array();    // an entry a stage of training that has ended
   std::vector<double> loss_sums, loss_weights;  // of the running epoch, by loss
+  std::vector<double> scales;                   // the balance's, by loss; empty: off
   [[nodiscard]] base::Json to_json() const;
   static TrainState from_json(const base::Json& tree);
 };

@@ -108,6 +108,7 @@ void StudentOptions::describe(Fields& fields) {
       "stages of training, one after the other (docs/recipes.md); none: one, of the job's losses and 'train'");
   fields.group("augment", augment, "other views of the rows of a step; label losses then need the label set 'online'");
   fields.group("perturbation", perturbation, "a second pass over item vectors that are moved against the student");
+  fields.group("balance", balance, "losses scaled to gradients of one length, before their weights");
   fields.group("screening", screening, "labels that are not to be trusted");
 }
 

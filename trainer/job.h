@@ -117,6 +117,7 @@ struct StudentOptions : SideOptions {
   base::GroupMap<StageOptions> stages;  // none: one stage, of the job's losses and `train`
   AugmentOptions augment;
   PerturbationOptions perturbation;
+  BalanceOptions balance;
   ScreeningOptions screening;
   void describe(base::Fields& fields) override;
 };

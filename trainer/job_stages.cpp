@@ -26,6 +26,22 @@ void check_decay(const ScheduleOptions& schedule, const std::string& key) {
     throw base::ConfigError("'" + key + ".decay: " + schedule.decay + "' needs 'decay_steps' above 0");
 }
 
+void check_balance(const JobOptions& job) {
+  const auto& balance = job.student.balance;
+  if (!balance.on()) return;
+  bool found = false;
+  std::set<std::string> known;
+  for (const auto* kinds : student_losses(job)) {
+    for (const auto& [name, kind] : *kinds) known.insert(name);
+    if (!kinds->contains(balance.reference)) continue;
+    if (kinds->size() > 1) return;
+    found = true;
+  }
+  const std::string key = "'student.balance.reference: " + balance.reference + "' ";
+  if (found) throw base::ConfigError(key + "has no other loss beside it: there is nothing to balance");
+  throw base::ConfigError(key + "is not among the losses (" + base::join({known.begin(), known.end()}) + ")");
+}
+
 }  // namespace
 
 void JobOptions::check_stages() const {
@@ -83,6 +99,7 @@ void JobOptions::check_recipe() const {
         if (registries_->losses.make(kind)->needs().scope == Scope::kBatch)
           throw base::ConfigError("'student.perturbation' is of a row alone, and loss '" + name +
                                   "' compares the rows of a step");
+  check_balance(*this);
   const auto& screening = student.screening;
   if (screening.on() && stored.empty() && !online)
     throw base::ConfigError("'student.screening' needs a loss that works on labels");

@@ -205,7 +205,7 @@ std::vector<torch::Tensor> NextItem::loss_sums(const data::LabelledBatch& batch,
   auto sums = pass(inputs, batch, labels, step_key);
   torch::Tensor total;
   for (std::size_t l = 0; l < sums.size(); ++l) {
-    const auto part = sums[l] * losses_[l].factor;
+    const auto part = sums[l] * losses_[l].multiplier();
     total = total.defined() ? total + part : part;
   }
   const auto gradient = torch::autograd::grad({total}, {inputs.embedding_shift}, {}, /*retain_graph=*/true,
@@ -242,6 +242,10 @@ void NextItem::begin_step(std::int64_t step) {
     named.factor = named.schedule.at(named.start, step);
     named.loss->begin_step(step);
   }
+}
+
+void NextItem::set_scales(const std::vector<double>& scales) {
+  for (std::size_t l = 0; l < losses_.size(); ++l) losses_[l].scale = scales[l];
 }
 
 double NextItem::loss_weight(std::size_t loss, const data::LabelledBatch& batch) {

@@ -47,6 +47,7 @@ class NextItem : public Task {
   models::NamedTensors weights() override;
   void train(bool on) override;
   void begin_step(std::int64_t step) override;
+  void set_scales(const std::vector<double>& scales) override;
   void augment(data::LabelledBatch& batch, std::uint64_t step_key) override;
   std::vector<Counted> take_counts() override;
   double loss_weight(std::size_t loss, const data::LabelledBatch& batch) override;

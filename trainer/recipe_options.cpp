@@ -14,6 +14,14 @@ void PerturbationOptions::describe(base::Fields& fields) {
   fields.real("weight", weight, {0, 1e3}, "of the losses of the second pass, beside those of the first");
 }
 
+void BalanceOptions::describe(base::Fields& fields) {
+  fields.text("kind", kind, "gradient_norm: scale every loss so that its gradient is as long as the reference's",
+              {"none", "gradient_norm"});
+  fields.text("reference", reference, "the loss, by its name in 'losses', that keeps its size");
+  fields.integer("every", every, {1, 1e9}, "steps between measurements, which cost a backward pass for every loss");
+  fields.real("smoothing", smoothing, {0, 0.999}, "share that the old scale keeps, by geometric mean");
+}
+
 void ScreeningOptions::describe(base::Fields& fields) {
   fields.real("least_probability", least_probability, {0, 1},
               "a label contradicts the data when the teacher gives the observed item less; 0: not looked at");

@@ -1,5 +1,8 @@
-// Options of the student's steps beyond losses: augmented views, perturbed embeddings, screened labels.
+// Options of the student's steps beyond losses: augmented views, perturbed embeddings, balanced losses, screened labels.
 #pragma once
+
+#include <cstdint>
+#include <string>
 
 #include "base/options.h"
 
@@ -20,6 +23,16 @@ struct PerturbationOptions : base::Options {
   double epsilon = 0;  // length of the shift of a sequence's vectors; 0: no second pass
   double weight = 1;   // of the losses of the second pass
   [[nodiscard]] bool on() const { return epsilon > 0; }
+  void describe(base::Fields& fields) override;
+};
+
+/// Losses scaled to gradients of one length (balance.h).
+struct BalanceOptions : base::Options {
+  std::string kind = "none";  // none | gradient_norm
+  std::string reference = "ce";
+  std::int64_t every = 100;  // steps
+  double smoothing = 0.5;
+  [[nodiscard]] bool on() const { return kind != "none"; }
   void describe(base::Fields& fields) override;
 };
 

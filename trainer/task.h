@@ -25,6 +25,9 @@ struct NamedLoss {
   double start = factor;            // the schedule's
   ValueSchedule schedule{};
   std::shared_ptr<Sharing> sharing{};  // null: one set
+  double scale = 1;                    // the balance's
+  /// What the mean of the loss is multiplied by.
+  [[nodiscard]] double multiplier() const { return factor * scale; }
 };
 
 /// With what the options say of weight, schedule and label sets.
@@ -50,6 +53,8 @@ class Task {
   virtual void train(bool on) = 0;
   /// Before the step's weights: sets what is scheduled.
   virtual void begin_step(std::int64_t step) = 0;
+  /// The balance's factors of the losses, in the order of losses(), until they are set again.
+  virtual void set_scales(const std::vector<double>& scales) = 0;
   /// Before anything of the micro-batch is weighed: replaces rows by augmented views, keyed by step and row.
   virtual void augment(data::LabelledBatch& batch, std::uint64_t step_key) = 0;
   /// What the task has counted on this rank since it was asked last; the same names on every rank.

@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "data/loader.h"
 #include "dist/gradient_reducer.h"
+#include "trainer/balance.h"
 #include "trainer/errors.h"
 #include "trainer/ranking.h"
 #include "trainer/schedule.h"
@@ -23,6 +24,12 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 std::vector<torch::Tensor> tensors_of(const models::NamedTensors& named) {
   std::vector<torch::Tensor> out;
   for (const auto& [name, tensor] : named) out.push_back(tensor);
+  return out;
+}
+
+std::vector<std::string> names_of(const std::vector<NamedLoss>& losses) {
+  std::vector<std::string> out;
+  for (const auto& named : losses) out.push_back(named.name);
   return out;
 }
 
@@ -40,6 +47,7 @@ class Training {
         setup_(setup),
         context_(context),
         metadata_(metadata),
+        balance_(setup.balance, names_of(task.losses())),
         sampler_(setup.dataset, setup.batch, setup.max_length, setup.seed),
         reducer_(tensors_of(task.parameters()), context.communicator),
         writer_{setup.folder / "checkpoints", setup.key, context.world(), context.threads, &context.faults} {}
@@ -69,6 +77,7 @@ class Training {
     task_.begin_step(state_.step - state_.first_step);  // schedules count from the stage's beginning
     for (auto& batch : window.micro_batches) task_.augment(batch, key);
     const auto weights = agree_on_weights(window);
+    measure_balance(window, weights, key);
     const double planted = context_.faults.at("step", state_.step) ? std::nan("") : 1.0;
     reducer_.begin();
     std::vector<torch::Tensor> sums(task_.losses().size());
@@ -77,7 +86,7 @@ class Training {
       const auto parts = task_.loss_sums(window.micro_batches[m], key);
       torch::Tensor total;
       for (std::size_t l = 0; l < parts.size(); ++l) {
-        const auto scaled = parts[l] * (planted * task_.losses()[l].factor / weights[l]);
+        const auto scaled = parts[l] * (planted * task_.losses()[l].multiplier() / weights[l]);
         total = total.defined() ? total + scaled : scaled;
         sums[l] = sums[l].defined() ? sums[l] + parts[l].detach() : parts[l].detach();
       }
@@ -108,12 +117,24 @@ class Training {
     context_.communicator.all_reduce_host(values, dist::Reduce::kSum);
     add_to_epoch(values.data() + losses);
     last_weights_.assign(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(losses));
-    last_factors_.clear();
-    for (const auto& named : task_.losses()) last_factors_.push_back(named.factor);
     stop_ = values.back() > 0;
     auto divisors = last_weights_;
     for (auto& weight : divisors) weight = weight > 0 ? weight : 1;
     return divisors;
+  }
+
+  /// On steps that are due, from the very batches of the step, so that the first step is balanced too.
+  void measure_balance(const data::Window& window, const std::vector<double>& weights, std::uint64_t key) {
+    if (balance_.due(state_.step - state_.first_step)) {
+      balance_.take(gradient_norms(task_, window.micro_batches, weights, key, context_.communicator));
+      static_cast<void>(task_.take_counts());  // the step itself counts its labels
+      task_.set_scales(balance_.scales());
+      const auto measured = balance_.by_name();
+      context_.log.line(where() + " step " + std::to_string(state_.step) + " scales " + measured.dump());
+      for (const auto& [name, scale] : measured.items()) context_.metrics.set_part("decant_loss_scale", name, scale);
+    }
+    last_factors_.clear();
+    for (const auto& named : task_.losses()) last_factors_.push_back(named.multiplier());
   }
 
   /// The last step's loss sums on this rank, then what the task counted in it.
@@ -223,6 +244,7 @@ class Training {
     entry.update({{"step", state_.step}, {"epoch", state_.position.epoch}, {setup_.options.select, value}});
     for (std::size_t l = 0; l < state_.loss_sums.size(); ++l)
       entry["loss"][task_.losses()[l].name] = state_.loss_sums[l] / std::max(state_.loss_weights[l], 1.0);
+    if (balance_.on()) entry["scale"] = balance_.by_name();
     if (!state_.counts.empty()) entry["counted"] = state_.counts;
     state_.curve.push_back(entry);
     context_.log.line(setup_.stage + " validation " + entry.dump());
@@ -255,6 +277,7 @@ class Training {
   /// All ranks agree that the checkpoint is there before the next step: a death after this continues from here.
   void save() {
     flush_epoch_sums();
+    state_.scales = balance_.state();
     const auto tensors = checkpoint_tensors();
     if (context_.leads()) writer_.write(state_, tensors);
     context_.communicator.barrier();
@@ -291,6 +314,8 @@ class Training {
     models::copy_weights(found->tensors, found->path / "tensors.safetensors", all);
     task_.restore(kept);
     state_ = found->state;
+    balance_.restore(state_.scales);
+    task_.set_scales(balance_.scales());
     std::string note = where() + " continues from step " + std::to_string(state_.step);
     if (found->ranks != context_.world() || found->threads != context_.threads)
       note += " (saved by " + std::to_string(found->ranks) + " ranks of " + std::to_string(found->threads) +
@@ -335,6 +360,7 @@ class Training {
   const TrainSetup& setup_;
   Context& context_;
   const std::map<std::string, std::string>& metadata_;
+  Balance balance_;
   data::Sampler sampler_;
   dist::GradientReducer reducer_;
   CheckpointWriter writer_;

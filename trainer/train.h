@@ -29,6 +29,7 @@ struct TrainSetup {
   TrainState begin = {};        // where it begins when it has no checkpoint
   fs::path hand_over = {};      // file for all parameters at its best (or last) step; empty: none
   bool hand_over_last = false;
+  BalanceOptions balance = {};
 };
 
 struct TrainResult {

@@ -27,6 +27,11 @@ void check_same_network(const models::WeightsFile& file, const models::SequenceM
       throw CheckpointError(path.string(), "was made with " + name + " " + at->second + ", and this job has " + value);
 }
 
+/// Whether there is anything to balance among these losses: the control may have none.
+bool balances(const BalanceOptions& balance, const base::Json& losses) {
+  return balance.on() && losses.size() > 1 && losses.contains(balance.reference);
+}
+
 /// Raised when a change of the code changes results, so that old stages are not taken for new ones.
 constexpr int kTrainingVersion = 1;
 
@@ -158,7 +163,9 @@ std::string Workspace::student_key(bool with_teacher) {
   const auto& side = resolved.at("student");
   for (const char* part : {"model", "optimizer"}) parts[part] = side.at(part);
   parts["train"] = train_part(side);
+  bool balanced = false;
   for (const auto& stage : student_stages(with_teacher)) {
+    balanced = balanced || balances(job.student.balance, stage.resolved_losses);
     if (stage.name.empty()) {
       parts["losses"] = stage.resolved_losses;
       break;
@@ -170,6 +177,7 @@ std::string Workspace::student_key(bool with_teacher) {
     for (const auto& set : used_sets()) parts["labels"][set] = labels_key(set);
   for (const auto& [part, on] : {std::pair("augment", job.student.augment.on()),
                                  {"perturbation", job.student.perturbation.on()},
+                                 {"balance", balanced},
                                  {"screening", with_teacher && job.student.screening.on()}})
     if (on) parts[part] = side.at(part);
   if (with_teacher && label_sets(job, registries).contains(kOnlineSet))

@@ -96,6 +96,7 @@ class EveryLabel : public trainer::NextItem {
 struct Job {
   data::BatchOptions batch;
   trainer::TrainOptions train;
+  trainer::BalanceOptions balance;
   bool labels = true, mean_of_ranks = false;
   std::string loss;  // this one beside ce, with plain SGD; empty: the main job's
   base::Json options = base::Json::object();
@@ -281,8 +282,8 @@ class Parity : public testing::Test {
     base::read_options({{"lr", job.loss.empty() ? 1e-2 : 0.3}, {"weight_decay", 0.01}}, *kind.options);
     const auto optimizer = registries.optimizers.make(kind, task.parameters());
     const auto* labels = job.labels ? labels_.get() : nullptr;
-    const trainer::TrainSetup setup{"student", folder_ / name, "parity",  3,        kLength,
-                                    *dataset_, labels,         job.batch, job.train};
+    trainer::TrainSetup setup{"student", folder_ / name, "parity", 3, kLength, *dataset_, labels, job.batch, job.train};
+    setup.balance = job.balance;
     Outcome out;
     const auto result = trainer::train(task, *optimizer, setup, place.context, {});
     out.curve = result.curve;
@@ -355,6 +356,41 @@ TEST_F(Parity, CutsByTokensAndSampledSoftmax) {
   job.train.softmax.kind = "sampled";
   job.train.softmax.negatives = 40;
   expect_parity("sampled", job);
+}
+
+TEST_F(Parity, BalancedLosses) {
+  Job job = make_job();
+  job.balance.kind = "gradient_norm", job.balance.every = 2;
+  job.train.checkpoint_steps = 3;
+  expect_parity("balanced", job);
+  const Outcome whole = train(world(), "balanced", job), alone = train_alone("balanced-alone", job);  // finished
+  for (const char* name : {"kl_tail", "mse"}) {
+    const double here = whole.curve.back().at("scale").at(name), there = alone.curve.back().at("scale").at(name);
+    EXPECT_NEAR(here, there, 1e-4 * there) << name;
+    EXPECT_GT(std::abs(std::log(here)), 0.1) << name << ": nothing was scaled";
+  }
+  // Between two measurements, within an epoch: the scales come from the checkpoint.
+  const std::string fault = "step@3:" + std::to_string(world().rank()) + ":throw";
+  EXPECT_THROW(static_cast<void>(train(world(), "balanced-cut", job, fault)), std::runtime_error);
+  const Outcome here = train(world(), "balanced-cut", job);
+  EXPECT_EQ(models::hash_tensors(here.parameters), models::hash_tensors(whole.parameters));
+  EXPECT_EQ(here.curve.dump(), whole.curve.dump());
+  job.train.max_steps = 1;
+  job.balance.kind = "none";
+  const Outcome plain = train(world(), "not-balanced", job);
+  EXPECT_FALSE(plain.curve.back().contains("scale"));
+}
+
+TEST_F(Parity, BalancedLossesWithFewerRowsThanRanks) {
+  Job job;
+  job.loss = "crd", job.options = options_for("crd");  // losses meet over ranks in a measurement too
+  job.balance.kind = "gradient_norm", job.balance.every = 2;
+  job.batch.sequences = 2;
+  job.train.max_steps = 4, job.train.patience = 0;
+  const Outcome here = train(world(), "balanced-few", job), alone = train_alone("balanced-few-alone", job);
+  const Gap gap = gap_of(here, alone);
+  EXPECT_LE(gap.parameters, kTolerance);
+  EXPECT_LE(gap.losses, 1e-5);
 }
 
 TEST_F(Parity, AMeanOfRanksIsFound) {

@@ -110,5 +110,18 @@ TEST(LossStages, AreChecked) {
       << "of losses' parameters nothing is known before a run";
 }
 
+TEST(LossStages, ABalancesReferenceIsAmongThem) {
+  const auto balance = [](const std::string& reference) {
+    return Json{{"balance", {{"kind", "gradient_norm"}, {"reference", reference}}}};
+  };
+  EXPECT_CONTAINS(refusal(Json::object(), balance("bpr")),
+                  "'student.balance.reference: bpr' is not among the losses (ce, kl_tail)");
+  EXPECT_NO_THROW(Staged(Json::object(), balance("ce")).job.check());
+  EXPECT_NO_THROW(Staged(kThree, balance("ce")).job.check()) << "in one stage it has another loss beside it";
+  EXPECT_CONTAINS(refusal(kThree, balance("mse")),
+                  "'student.balance.reference: mse' has no other loss beside it: there is nothing to balance");
+  EXPECT_NO_THROW(Staged(Json::object(), {{"balance", {{"reference", "bpr"}}}}).job.check()) << "it is off";
+}
+
 }  // namespace
 }  // namespace decant::trainer
