@@ -8,6 +8,7 @@
 #include "trainer/ranking.h"
 #include "trainer/sharing.h"
 #include "trainer/task.h"
+#include "trainer/teacher_chain.h"
 
 namespace decant::trainer {
 
@@ -123,7 +124,8 @@ void TeacherOptions::describe(Fields& fields) {
               "when popularity, transitions or the control beats it on valid, by student.train.select: stop before "
               "labels are made, or warn and go on",
               {"stop", "warn"});
-  fields.kinds("losses", losses, registries_->losses, "the teacher's losses by name");
+  fields.kinds("losses", losses, registries_->losses,
+               "the teacher's losses by name; on labels of another teacher (docs/recipes.md) or without");
 }
 
 void SegmentOptions::describe(Fields& fields) {
@@ -193,29 +195,6 @@ void check_side(const std::string& name, const SideOptions& side, const Registri
   }
 }
 
-/// What a loss asks of the job beside its labels.
-void check_loss(const JobOptions& job, const Registries& registries, const NamedLoss& named) {
-  const auto needs = named.loss->needs();
-  const std::string loss = "loss '" + named.name + "' ";
-  if (!needs.labels && (needs.label_logits || !needs.rest_lse.empty()))
-    throw ConfigError(loss + "asks for scores of labels without asking for labels");
-  if (needs.labels && job.student.train.softmax.kind == "sampled")
-    throw ConfigError(loss +
-                      "needs the full softmax: 'student.train.softmax.kind: sampled' serves "
-                      "losses without labels only");
-  const auto taps =
-      registries.models.make(job.student.model, models::ModelContext{1, 0, teacher_width(job, registries)})
-          ->tap_names();
-  for (const auto& tap : needs.taps)
-    if (tap != "hidden" && std::find(taps.begin(), taps.end(), tap) == taps.end())
-      throw ConfigError(loss + "asks for the tap '" + tap + "', which '" + job.student.model.type +
-                        "' has not (known: " + base::join(taps) + ")");
-  if (needs.scope == Scope::kBatch && (job.batch.accumulate > 1 || job.batch.rank_tokens > 0))
-    throw ConfigError(loss +
-                      "compares the rows of a whole step: it takes neither 'batch.accumulate' above 1 nor "
-                      "'batch.rank_tokens'");
-}
-
 }  // namespace
 
 void JobOptions::check_losses() const {
@@ -224,8 +203,7 @@ void JobOptions::check_losses() const {
     for (const auto& [name, kind] : *kinds) {
       const auto named = name_loss(name, *kind.options, registries_->losses.make(kind));
       control = control || !named.loss->needs().labels;
-      check_loss(*this, *registries_, named);
-      if (named.loss->needs().labels) check_labels_of(*this, *registries_, named);
+      check_loss_of(*this, *registries_, named, student, "student");
     }
   if (!control) throw ConfigError("every loss needs labels, so there can be no control: add 'ce'");
 }
@@ -250,14 +228,7 @@ void JobOptions::check() const {
   check_frozen();
   check_losses();
   check_recipe();
-  const auto refuse_labels = [&](const std::string& whose, const TeacherOptions& side) {
-    if (side.losses.empty() && side.weights.empty()) throw ConfigError("'" + whose + ".losses' is empty");
-    for (const auto& [name, kind] : side.losses)
-      if (name_loss(name, *kind.options, registries_->losses.make(kind)).loss->needs().labels)
-        throw ConfigError("teacher loss '" + name + "' needs labels, and a teacher has none");
-  };
-  refuse_labels("teacher", teacher);
-  for (const auto& [name, side] : teachers) refuse_labels("teachers." + name, *side);
+  check_teachers(*this, *registries_);
 }
 
 }  // namespace decant::trainer

@@ -8,6 +8,7 @@
 #include "trainer/label_checks.h"
 #include "trainer/online_teacher.h"
 #include "trainer/task.h"
+#include "trainer/teacher_chain.h"
 
 namespace decant::trainer {
 namespace {
@@ -75,15 +76,18 @@ void JobOptions::check_frozen() const {
     check(stage->over(student.train).frozen, names, "student.stages." + name + ".frozen");
 }
 
+std::set<std::string> label_sets(const std::map<std::string, base::KindOptions>& losses, const Registries& registries) {
+  std::set<std::string> sets;
+  for (const auto& [name, kind] : losses) {
+    const auto named = name_loss(name, *kind.options, registries.losses.make(kind));
+    sets.insert(named.sets.begin(), named.sets.end());
+  }
+  return sets;
+}
+
 std::set<std::string> label_sets(const JobOptions& job, const Registries& registries) {
   std::set<std::string> sets;
-  for (const auto* kinds : student_losses(job))
-    for (const auto& [name, kind] : *kinds) {
-      const auto named = name_loss(name, *kind.options, registries.losses.make(kind));
-      if (!named.loss->needs().labels) continue;
-      sets.insert(named.sets.begin(), named.sets.end());
-      if (named.sets.empty()) sets.insert("teacher");
-    }
+  for (const auto* losses : student_losses(job)) sets.merge(label_sets(*losses, registries));
   return sets;
 }
 

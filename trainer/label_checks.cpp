@@ -47,7 +47,8 @@ class Offer {
 
   /// What messages call an option of the set; of "online" those of the set "teacher".
   [[nodiscard]] std::string option(const std::string& name) const {
-    return "'" + LabelOptions::key_of(online_ ? kDefaultSet : set_) + "." + name + "'";
+    const std::string key = LabelOptions::key_of(online_ ? kDefaultSet : set_);
+    return "'" + key + "." + name + "'";
   }
   /// "label set 'x' is of kind y".
   [[nodiscard]] std::string what() const { return "label set '" + set_ + "' is of kind " + name_; }
@@ -71,12 +72,19 @@ class Offer {
   throw ConfigError("loss '" + named.name + "' " + why);
 }
 
-void check_window(const JobOptions& job, const Registries& registries, const NamedLoss& named, const std::string& set) {
-  const std::int64_t student = window_of(job.student, registries);
+/// Which side, and what the job file calls it.
+struct Side {
+  const SideOptions& options;
+  std::string key;
+};
+
+void check_window(const JobOptions& job, const Registries& registries, const NamedLoss& named, const std::string& set,
+                  const Side& side) {
+  const std::int64_t own = window_of(side.options, registries);
   const auto must_be = [&](const std::string& whose, std::int64_t length) {
-    if (length != student)
-      refuse(named, "needs labels, and those hold for windows of the teacher's length: 'student.model.max_length' is " +
-                        std::to_string(student) + ", " + whose + " " + std::to_string(length));
+    if (length != own)
+      refuse(named, "needs labels, and those hold for windows of the teacher's length: '" + side.key +
+                        ".model.max_length' is " + std::to_string(own) + ", " + whose + " " + std::to_string(length));
   };
   const auto* options = job.labels.find(set);
   if (options != nullptr && !options->folder.empty())
@@ -154,7 +162,9 @@ void check_label_sets(const JobOptions& job) {
   }
 }
 
-void check_labels_of(const JobOptions& job, const Registries& registries, const NamedLoss& named) {
+namespace {
+
+void check_labels_of(const JobOptions& job, const Registries& registries, const NamedLoss& named, const Side& side) {
   for (const auto& set : named.sets) {
     if (set != kOnlineSet && job.labels.find(set) == nullptr) {
       std::vector<std::string> known{kOnlineSet};
@@ -162,11 +172,35 @@ void check_labels_of(const JobOptions& job, const Registries& registries, const 
       throw ConfigError("loss '" + named.name + "' names the label set '" + set + "', which is not in 'labels.sets' (" +
                         base::join(known) + ")");
     }
-    check_window(job, registries, named, set);
+    check_window(job, registries, named, set, side);
     const Offer offer(job, set);
     check_kind(named, offer);
     check_columns(named, offer);
   }
+}
+
+}  // namespace
+
+void check_loss_of(const JobOptions& job, const Registries& registries, const NamedLoss& named, const SideOptions& side,
+                   const std::string& key) {
+  const auto needs = named.loss->needs();
+  const std::string loss = "loss '" + named.name + "' ";
+  if (!needs.labels && (needs.label_logits || !needs.rest_lse.empty()))
+    throw ConfigError(loss + "asks for scores of labels without asking for labels");
+  if (needs.labels && side.train.softmax.kind == "sampled")
+    throw ConfigError(loss + "needs the full softmax: '" + key +
+                      ".train.softmax.kind: sampled' serves losses without labels only");
+  const std::int64_t teacher = &side == &job.student ? teacher_width(job, registries) : -1;
+  const auto taps = registries.models.make(side.model, models::ModelContext{1, 0, teacher})->tap_names();
+  for (const auto& tap : needs.taps)
+    if (tap != "hidden" && std::find(taps.begin(), taps.end(), tap) == taps.end())
+      throw ConfigError(loss + "asks for the tap '" + tap + "', which '" + side.model.type +
+                        "' has not (known: " + base::join(taps) + ")");
+  if (needs.scope == Scope::kBatch && (job.batch.accumulate > 1 || job.batch.rank_tokens > 0))
+    throw ConfigError(loss +
+                      "compares the rows of a whole step: it takes neither 'batch.accumulate' above 1 nor "
+                      "'batch.rank_tokens'");
+  if (needs.labels) check_labels_of(job, registries, named, {side, key});
 }
 
 void check_screening(const JobOptions& job, const std::string& set) {

@@ -11,8 +11,10 @@ namespace decant::trainer {
 /// Throws ConfigError for a set whose name, teacher or folder cannot be.
 void check_label_sets(const JobOptions& job);
 
-/// Throws ConfigError when a label set that the loss names, or the set "online", cannot serve it.
-void check_labels_of(const JobOptions& job, const Registries& registries, const NamedLoss& named);
+/// Throws ConfigError when the side that a loss trains, or a label set that the loss names, cannot serve it. `key`: of the
+/// side in the job file.
+void check_loss_of(const JobOptions& job, const Registries& registries, const NamedLoss& named, const SideOptions& side,
+                   const std::string& key);
 
 /// Throws ConfigError when the labels of a set, or of "online", cannot be screened as `student.screening` asks.
 void check_screening(const JobOptions& job, const std::string& set);

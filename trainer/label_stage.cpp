@@ -5,6 +5,7 @@
 #include "trainer/errors.h"
 #include "trainer/labeller.h"
 #include "trainer/online_teacher.h"
+#include "trainer/teacher_chain.h"
 #include "trainer/workspace.h"
 
 namespace decant::trainer {
@@ -44,12 +45,6 @@ TeacherSide Workspace::teacher_side(const std::string& name) const {
   return {*options, "teachers/" + name, resolved.at("teachers").at(name), base::key_of(kTeacherSalt, hasher.value())};
 }
 
-std::vector<std::string> Workspace::teacher_names() const {
-  std::vector<std::string> names{"teacher"};
-  for (const auto& [name, options] : job.teachers) names.push_back(name);
-  return names;
-}
-
 fs::path Workspace::set_folder(const std::string& set) const {
   const auto* options = job.labels.find(set);
   if (options == nullptr) throw base::ConfigError("there is no label set '" + set + "' in 'labels.sets'");
@@ -63,7 +58,8 @@ std::vector<std::string> Workspace::used_sets() const {
 }
 
 std::vector<std::string> made_sets(const JobOptions& job, const Registries& registries) {
-  const auto used = label_sets(job, registries);
+  auto used = label_sets(job, registries);
+  for (const auto& teacher : teachers_in_order(job, registries)) used.merge(sets_of_teacher(job, registries, teacher));
   std::vector<std::string> made;
   for (const auto& [name, set] : job.labels.all()) {
     const bool wanted = name != kDefaultSet || used.contains(name) || job.labels.sets.empty();
@@ -80,9 +76,10 @@ std::set<std::string> Workspace::asked_teachers() {
   return asked;
 }
 
-std::unique_ptr<data::LabelStore> Workspace::open_labels(std::int64_t max_length) {
+std::unique_ptr<data::LabelStore> Workspace::open_labels(const std::vector<std::string>& sets,
+                                                         std::int64_t max_length) {
   std::map<std::string, fs::path> folders;
-  for (const auto& set : used_sets()) folders[set] = set_folder(set);
+  for (const auto& set : sets) folders[set] = set_folder(set);
   if (folders.empty()) return nullptr;
   return std::make_unique<data::LabelStore>(folders, dataset(), max_length,
                                             static_cast<std::size_t>(job.data.cache_mib) << 20);

@@ -170,8 +170,8 @@ base::Json train_in_stages(Workspace& space, const SideTraining& training) {
   for (std::size_t i = first; i < stages.size(); ++i) {
     const auto& stage = stages[i];
     const bool last = i + 1 == stages.size();
-    NextItem task(model, space.make_losses(*stage.losses, training.with_teacher), space.dataset(), stage.train.softmax,
-                  context, facts);
+    NextItem task(model, space.make_losses(*stage.losses, training.with_teacher || training.labels != nullptr),
+                  space.dataset(), stage.train.softmax, context, facts);
     check_loss_patterns(task, training, stage);
     if (i > first) take_over(task, path_of(i - 1));
     const Frozen frozen(may_freeze(task, *model, control_of_table), stage.train.frozen);

@@ -9,6 +9,7 @@
 #include "trainer/labeller.h"
 #include "trainer/loss_stages.h"
 #include "trainer/segments.h"
+#include "trainer/teacher_chain.h"
 #include "trainer/train.h"
 #include "trainer/workspace.h"
 
@@ -78,9 +79,23 @@ struct Pipeline::Impl {
 
   /// Before hours go into anything: sets made elsewhere must be of this dataset and window, which opening them checks.
   void check_sets_made_elsewhere() {
-    for (const auto& set : space.used_sets())
+    const auto check = [&](const std::string& set, std::int64_t window) {
       if (!space.job.labels.find(set)->folder.empty())
-        static_cast<void>(data::LabelSet(space.set_folder(set), space.dataset(), student_window()));
+        static_cast<void>(data::LabelSet(space.set_folder(set), space.dataset(), window));
+    };
+    for (const auto& set : space.used_sets()) check(set, student_window());
+    for (const auto& name : teachers_in_order(space.job, space.registries))
+      for (const auto& set : sets_of(name)) check(set, window_of(space.teacher_side(name)));
+  }
+
+  /// Label sets that a teacher learns from.
+  [[nodiscard]] std::vector<std::string> sets_of(const std::string& teacher) const {
+    const auto sets = sets_of_teacher(space.job, space.registries, teacher);
+    return {sets.begin(), sets.end()};
+  }
+
+  [[nodiscard]] std::int64_t window_of(const TeacherSide& side) {
+    return space.make_model(side.options, side.salt)->max_length();
   }
 
   /// Before a student is trained on them: the labels must be those of this job's teacher and options.
@@ -98,16 +113,17 @@ struct Pipeline::Impl {
     }
   }
 
-  /// What the losses need of the catalogue, which is known once there is a dataset.
+  /// What losses need of the catalogue, which is known once there is a dataset.
+  void check_catalogue(const std::map<std::string, base::KindOptions>& kinds) {
+    for (const auto& named : space.make_losses(kinds, true)) {
+      const auto needs = named.loss->needs();
+      if (needs.labels && space.dataset().info().items < needs.least_k)
+        throw base::ConfigError("loss '" + named.name + "' needs labels of at least " + std::to_string(needs.least_k) +
+                                " items, and the catalogue has " + std::to_string(space.dataset().info().items));
+    }
+  }
   void check_catalogue() {
-    for (const auto* kinds : student_losses(space.job))
-      for (const auto& named : space.make_losses(*kinds, true)) {
-        const auto needs = named.loss->needs();
-        if (needs.labels && space.dataset().info().items < needs.least_k)
-          throw base::ConfigError("loss '" + named.name + "' needs labels of at least " +
-                                  std::to_string(needs.least_k) + " items, and the catalogue has " +
-                                  std::to_string(space.dataset().info().items));
-      }
+    for (const auto* kinds : student_losses(space.job)) check_catalogue(*kinds);
   }
 
   [[nodiscard]] std::int64_t student_window() {
@@ -129,7 +145,36 @@ struct Pipeline::Impl {
     run_context.communicator.rendezvous();
   }
 
+  /// Trains or takes a teacher. Those whose labels it learns from pass their gates, and label, before.
+  void make_teacher(const std::string& name) {
+    const auto side = space.teacher_side(name);
+    const auto sets = sets_of(name);
+    for (const auto& set : sets)
+      if (const auto& options = *space.job.labels.find(set); options.folder.empty()) {
+        pass_gate(options.teacher);
+        make_set(set, options);
+      }
+    const auto key = space.teacher_key(name);
+    if (!begin(side.stage, key)) return;
+    if (!side.options.weights.empty()) return take_teacher(side, key);
+    check_catalogue(side.options.losses);
+    const auto labels = space.open_labels(sets, window_of(side));
+    train_side({side.stage,
+                key,
+                side.options,
+                {only_stage(side.options.losses, side.options.train)},
+                labels.get(),
+                side.salt});
+  }
+
+  /// The teachers that learn from others' labels, or those that do not.
+  void make_teachers(bool from_labels) {
+    for (const auto& name : teachers_in_order(space.job, space.registries))
+      if (sets_of(name).empty() != from_labels) make_teacher(name);
+  }
+
   void make_set(const std::string& name, const LabelSetOptions& set) {
+    if (!made.insert(name).second) return;  // by this run, for a teacher
     const std::string stage = "labels/" + name, key = space.labels_key(name);
     if (!begin(stage, key)) return;
     const auto side = space.teacher_side(set.teacher);
@@ -149,14 +194,20 @@ struct Pipeline::Impl {
     end(stage, key, record);
   }
 
+  /// Once a run.
+  void pass_gate(const std::string& teacher) {
+    if (passed.insert(teacher).second) pass_teacher_gate(space, teacher);
+  }
+
   /// Before a student is trained: those that it has anything of.
   void pass_gates() {
-    for (const auto& teacher : space.asked_teachers()) pass_teacher_gate(space, teacher);
+    for (const auto& teacher : space.asked_teachers()) pass_gate(teacher);
   }
 
   Workspace space;
   Context& run_context;
   StagePool pool;
+  std::set<std::string> made, passed;  // by this run: label sets, and the gates of teachers
 };
 
 Pipeline::Pipeline(JobOptions& job, const Registries& registries, Context& context, StagePool pool)
@@ -178,17 +229,8 @@ void Pipeline::import() {
 }
 
 void Pipeline::train_teacher() {
-  auto& space = impl_->space;
-  for (const auto& name : space.teacher_names()) {
-    const auto side = space.teacher_side(name);
-    const auto key = space.teacher_key(name);
-    if (!impl_->begin(side.stage, key)) continue;
-    if (!side.options.weights.empty())
-      impl_->take_teacher(side, key);
-    else
-      impl_->train_side(
-          {side.stage, key, side.options, {only_stage(side.options.losses, side.options.train)}, nullptr, side.salt});
-  }
+  impl_->make_teachers(false);
+  impl_->make_teachers(true);
 }
 
 void Pipeline::label() {
@@ -196,7 +238,7 @@ void Pipeline::label() {
   const auto sets = made_sets(space.job, space.registries);
   std::set<std::string> teachers;
   for (const auto& name : sets) teachers.insert(space.job.labels.find(name)->teacher);
-  for (const auto& teacher : teachers) pass_teacher_gate(space, teacher);
+  for (const auto& teacher : teachers) impl_->pass_gate(teacher);
   for (const auto& name : sets) impl_->make_set(name, *space.job.labels.find(name));
 }
 
@@ -214,7 +256,7 @@ void Pipeline::train_student() {
   impl_->check_labels();
   const auto student_key = space.student_key(true);
   if (impl_->begin("student", student_key)) {
-    const auto labels = space.open_labels(impl_->student_window());
+    const auto labels = space.open_labels(space.used_sets(), impl_->student_window());
     impl_->train_side(
         {"student", student_key, space.job.student, space.student_stages(true), labels.get(), kStudentSalt, true});
   }
@@ -244,8 +286,9 @@ void Pipeline::evaluate() {
 void Pipeline::run() {
   import();
   impl_->check_sets_made_elsewhere();
-  train_teacher();
-  train_control();  // before the labels: it is one of those the teacher must beat
+  impl_->make_teachers(false);
+  train_control();  // before the labels: it is one of those a teacher must beat
+  impl_->make_teachers(true);
   impl_->pass_gates();
   if (impl_->space.needs_labels()) label();
   train_student();

@@ -20,7 +20,7 @@ class Pipeline {
   Pipeline(JobOptions& job, const Registries& registries, Context& context, StagePool pool = {});
   ~Pipeline();
   void import();
-  void train_teacher();
+  void train_teacher();  // all teachers, and the label sets that some of them learn from
   void train_control();
   void label();  // behind the teacher gate
   void train_student();

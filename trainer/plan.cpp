@@ -7,6 +7,7 @@
 #include "trainer/pipeline.h"
 #include "trainer/stage.h"
 #include "trainer/sweep.h"
+#include "trainer/teacher_chain.h"
 
 namespace decant::trainer {
 namespace {
@@ -27,8 +28,8 @@ base::Json model_plan(const SideOptions& side, const Registries& registries, std
 /// A set's size, and the time that one block of an untrained teacher takes, times all blocks.
 base::Json labels_plan(const JobOptions& job, const LabelSetOptions& set, const Registries& registries,
                        const data::Dataset& dataset, int ranks) {
-  const SideOptions* side = set.teacher == "teacher" ? &job.teacher : job.teachers.find(set.teacher);
-  const auto teacher = registries.models.make(side->model, models::ModelContext{dataset.info().items, 0, -1});
+  const auto teacher =
+      registries.models.make(find_teacher(job, set.teacher)->model, models::ModelContext{dataset.info().items, 0, -1});
   teacher->eval();
   const auto kind = set.make_kind();
   data::LabelSpec spec;
@@ -66,12 +67,8 @@ base::Json Pipeline::plan(JobOptions& job, const Registries& registries, int ran
   const auto settings = static_cast<std::int64_t>(check_sweep(job, registries));
   const fs::path folder = job.data.dataset.empty() ? run / "dataset" : fs::path(job.data.dataset);
   base::Json out{{"run", job.run.folder}, {"ranks", ranks}};
-  std::vector<std::string> stages{"dataset", "teacher"};
-  for (const auto& [name, side] : job.teachers) stages.push_back("teachers/" + name);
-  stages.push_back("control");
-  for (const auto& name : made_sets(job, registries)) stages.push_back("labels/" + name);
-  stages.push_back("student");
-  for (const auto& stage : stages) out["stages"][stage] = status_of(stage == "dataset" ? folder : run / stage);
+  for (const auto& stage : stages_in_order(job, registries))
+    out["stages"][stage] = status_of(stage == "dataset" ? folder : run / stage);
   if (!job.sweep.keys.empty() || job.sweep.seeds > 1)
     out["sweep"] = {{"settings", settings}, {"seeds", job.sweep.seeds}, {"finalists", job.sweep.finalists}};
   if (!fs::exists(folder / "manifest.json")) {
@@ -82,6 +79,7 @@ base::Json Pipeline::plan(JobOptions& job, const Registries& registries, int ran
   const auto& info = dataset.info();
   out["dataset"] = {{"rows", info.rows}, {"items", info.items}, {"events", info.events}};
   out["teacher"] = model_plan(job.teacher, registries, info.items, -1);
+  for (const auto& [name, side] : job.teachers) out["teachers"][name] = model_plan(*side, registries, info.items, -1);
   out["student"] = model_plan(job.student, registries, info.items, teacher_width(job, registries));
   const auto length = registries.models.make(job.teacher.model, models::ModelContext{info.items, 0})->max_length();
   for (const auto& name : made_sets(job, registries))

@@ -126,11 +126,29 @@ std::string unfit(const std::string& stage, Workspace& space) {
   if (!record->done) return "the " + stage + " is not finished";
   std::string key;
   try {
-    key = stage == "teacher" ? space.teacher_key() : space.student_key(stage == "student");
+    key = stage.starts_with("teacher") ? space.teacher_key(fs::path(stage).filename().string())
+                                       : space.student_key(stage == "student");
   } catch (const CheckpointError&) {
     return "the " + stage + " cannot be told to be of this job's teacher, which is not finished";
   }
   return record->key == key ? "" : "the " + stage + " in the run folder is of another job and is left out";
+}
+
+/// The other teachers: an assistant's fidelity is to the teacher.
+base::Json teachers_json(models::SequenceModel* teacher, Workspace& space, std::vector<std::string>& left_out) {
+  base::Json out;  // null when there are none
+  for (const auto& [name, options] : space.job.teachers) {
+    const std::string stage = "teachers/" + name;
+    if (const auto why = unfit(stage, space); !why.empty()) {
+      left_out.push_back(why);
+      continue;
+    }
+    SideRecords records;
+    const auto model = space.load_model(*options, stage);
+    out[name] = model_json(*model, stage, space, records);
+    out[name]["fidelity"] = fidelity_json(teacher, *model, space, records);
+  }
+  return out;
 }
 
 base::Json labels_json(Workspace& space) {
@@ -179,6 +197,7 @@ base::Json build_report(Workspace& space) {
     else
       report[stage]["fidelity"] = fidelity_json(teacher.get(), *model, space, records[stage]);
   }
+  report["teachers"] = teachers_json(teacher.get(), space, left_out);
   report["popularity"] = baseline_json(Baseline::kPopularity, "popularity", space);
   report["transitions"] = baseline_json(Baseline::kTransitions, "transitions", space);
   report["labels"] = labels_json(space);

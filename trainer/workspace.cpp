@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "trainer/errors.h"
 #include "trainer/loss_stages.h"
+#include "trainer/teacher_chain.h"
 
 namespace decant::trainer {
 namespace {
@@ -146,6 +147,7 @@ std::string Workspace::teacher_key(const std::string& teacher) {
   parts["train"] = train_part(side);
   parts["seed"] = seed_of(salt);
   if (salt != kTeacherSalt) parts["teacher"] = teacher;  // its first weights are its own
+  for (const auto& set : sets_of_teacher(job, registries, teacher)) parts["labels"][set] = labels_key(set);
   return stage_key(parts);
 }
 

@@ -67,9 +67,7 @@ class Workspace {
   /// Hash of a teacher's finished weights.
   [[nodiscard]] std::string teacher_hash(const std::string& teacher = "teacher");
 
-  /// Teachers: "teacher", and those of `teachers`; of them, those that the student has anything of: labels, stored or made
-  /// in the step, or its table.
-  [[nodiscard]] std::vector<std::string> teacher_names() const;
+  /// Teachers that the student has anything of: labels, stored or made in the step, or its table.
   [[nodiscard]] std::set<std::string> asked_teachers();
   [[nodiscard]] TeacherSide teacher_side(const std::string& teacher) const;
 
@@ -79,9 +77,11 @@ class Workspace {
   [[nodiscard]] std::string label_recipe(const std::string& set);
   /// <run.folder>/labels/<set>, or the folder it was made in elsewhere.
   [[nodiscard]] fs::path set_folder(const std::string& set) const;
-  /// Stored sets that the student's losses work on; opened together, null when there are none.
+  /// Stored sets that the student's losses work on.
   [[nodiscard]] std::vector<std::string> used_sets() const;
-  [[nodiscard]] std::unique_ptr<data::LabelStore> open_labels(std::int64_t max_length);
+  /// Opened together; null when there are none.
+  [[nodiscard]] std::unique_ptr<data::LabelStore> open_labels(const std::vector<std::string>& sets,
+                                                              std::int64_t max_length);
 
  private:
   [[nodiscard]] base::Json common_parts();

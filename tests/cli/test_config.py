@@ -22,8 +22,9 @@ def test(decant):
     page = (ROOT / "docs" / "config.md").read_text()
     expect(decant.ok("config", "--markdown") == page, "docs/config.md is old: ./decant config --markdown > docs/config.md")
 
-    example = ROOT / "examples" / "next_item.yaml"
-    expect("runs/quickstart" in decant.ok("config", example), "the example does not resolve")
+    for name, folder in (("next_item", "runs/quickstart"), ("assistant", "runs/assistant")):
+        example = ROOT / "examples" / f"{name}.yaml"
+        expect(folder in decant.ok("config", example), f"{example} does not resolve")
 
 
 main(test)
