@@ -66,7 +66,7 @@ void declare_compare(CLI::App& app, CommandLine& line) {
 }
 
 void declare_inspect(CLI::App& app, CommandLine& line) {
-  app.add_option("PATH", line.path, "Dataset, label store, checkpoint, weights file or run folder");
+  app.add_option("PATH", line.path, "Dataset, label set, checkpoint, weights file or run folder");
   app.add_flag("--json", line.json, "Print JSON");
 }
 

@@ -91,8 +91,8 @@ Json inspect(const fs::path& path) {
   } else if (path.filename() == "manifest.json") {
     return inspect_manifest(path.parent_path());
   }
-  throw base::ConfigError(
-      path.string() + ": is no dataset, label store, checkpoint or run folder, and no .safetensors file of weights");
+  throw base::ConfigError(path.string() +
+                          ": is no dataset, label set, checkpoint or run folder, and no .safetensors file of weights");
 }
 
 }  // namespace decant::launch

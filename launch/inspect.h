@@ -7,7 +7,7 @@
 
 namespace decant::launch {
 
-/// A dataset, a label store, a checkpoint, a weights file or a run folder, verified as far as its format allows.
+/// A dataset, a label set, a checkpoint, a weights file or a run folder, verified as far as its format allows.
 /// Throws ConfigError when it is none of these, and the errors of the module that owns it when it is damaged.
 [[nodiscard]] base::Json inspect(const std::filesystem::path& path);
 
