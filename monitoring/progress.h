@@ -43,6 +43,7 @@ class Progress {
 /// when the file cannot be opened; a line that cannot be written later is lost, since a job does not die of its log.
 class RankLog {
  public:
+  RankLog() = default;  // keeps nothing
   RankLog(const std::filesystem::path& folder, int rank);
   void line(const std::string& text);
 

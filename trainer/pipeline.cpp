@@ -21,20 +21,12 @@ struct Pipeline::Impl {
     job.check();
   }
 
-  /// With what it left still there: a folder that was deleted is made again.
-  [[nodiscard]] bool done(const std::string& stage, const std::string& key) const {
-    const auto record = read_stage(space.folder(stage));
-    const bool is_store = stage == "dataset" || stage.starts_with("labels/");
-    return record && record->done && record->key == key &&
-           fs::exists(space.folder(stage) / (is_store ? "manifest.json" : "weights.safetensors"));
-  }
-
   /// True when the stage is to be run; all ranks get the leader's answer.
   bool begin(const std::string& stage, const std::string& key) {
     std::string answer;
     if (run_context.leads()) {
       pool.link(space.folder(stage), stage, key);
-      answer = done(stage, key) ? "skip" : "run";
+      answer = stage_done(space.folder(stage), key) ? "skip" : "run";
       if (answer == "run") begin_stage(space.folder(stage), key);
     }
     leave_when_stopped(stage);
@@ -101,7 +93,7 @@ struct Pipeline::Impl {
   /// Before a student is trained on them: the labels must be those of this job's teacher and options.
   void check_labels() {
     const auto used = space.used_sets();
-    if (used.empty() || done("student", space.student_key(true))) return;
+    if (used.empty() || stage_done(space.folder("student"), space.student_key(true))) return;
     check_sets_made_elsewhere();
     for (const auto& set : used) {
       if (!space.job.labels.find(set)->folder.empty()) continue;

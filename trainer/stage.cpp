@@ -25,6 +25,12 @@ std::optional<StageRecord> read_stage(const fs::path& folder) {
   return StageRecord{document.at("key"), document.at("status") == "done", document.at("result")};
 }
 
+bool stage_done(const fs::path& folder, const std::string& key) {
+  const auto record = read_stage(folder);
+  return record && record->done && record->key == key &&
+         (fs::exists(folder / "manifest.json") || fs::exists(folder / "weights.safetensors"));
+}
+
 void begin_stage(const fs::path& folder, const std::string& key) {
   const auto before = read_stage(folder);
   if (before && before->key != key && fs::exists(folder)) {

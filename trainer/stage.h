@@ -25,6 +25,9 @@ struct StageRecord {
 /// The record of the stage that works in `folder`, or nothing when there is none. Throws FileError when it is damaged.
 [[nodiscard]] std::optional<StageRecord> read_stage(const fs::path& folder);
 
+/// Finished under `key`, with what it left still there: a folder that was deleted is made again.
+[[nodiscard]] bool stage_done(const fs::path& folder, const std::string& key);
+
 /// Makes `folder` ready for work under `key`: keeps what a run with the same key left, moves a folder of another key to
 /// `<folder>.previous` (replacing the one before). Writes the record "running".
 void begin_stage(const fs::path& folder, const std::string& key);

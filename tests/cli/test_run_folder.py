@@ -7,11 +7,22 @@ import time
 from _support import Failed, expect, main, tiny_job
 
 
+def stages_of(plan):
+    """What a dry run says of every stage."""
+    lines = plan.split("\nstages\n")[1].splitlines()
+    inside = [line for line in lines[:next(i for i, line in enumerate([*lines, "end"]) if not line.startswith(" "))]]
+    return dict(line.strip().split(maxsplit=1) for line in inside)
+
+
 def test(decant):
     job = tiny_job(decant)
     plan = decant.ok("run", job, "--dry-run")
     expect("teacher" in plan and "run" in plan, f"no plan:\n{plan}")
     expect(not decant.path("run").exists(), "a dry run made the run folder")
+
+    stages = stages_of(plan)
+    expect(set(stages) == {"dataset", "teacher", "control", "labels/teacher", "student"}, f"stages: {stages}")
+    expect(stages["dataset"] == "run" and stages["student"] == "run (after the import)", f"stages: {stages}")
 
     # A first job that stands still while it holds the folder: stopped by a planted fault, so no race decides the test.
     first = decant.start("run", job, "--fault", "step@1:0:stop", "--set", "monitoring.enabled=true")
@@ -31,6 +42,9 @@ def test(decant):
     finally:
         os.kill(first.pid, signal.SIGKILL)
         first.communicate()
+    stages = stages_of(decant.ok("run", job, "--dry-run"))
+    expect(stages == {"dataset": "skip (done)", "teacher": "continue (begun)", "control": "run",
+                      "labels/teacher": "run (after its teacher)", "student": "run (after its teacher)"}, f"{stages}")
 
     decant.ok("import", job)  # the lock of a killed process is no lock
     resolved = decant.path("run/job.yaml").read_text()
@@ -38,6 +52,16 @@ def test(decant):
     expect(decant.ok("config", "again.yaml") == decant.ok("config", job), "run/job.yaml is another job")
     log = decant.path("run/log/rank-0.log").read_text()
     expect("decant " in log and log.rstrip().endswith("done"), f"log:\n{log}")
+    decant.ok("run", job)
+    before = sorted((path, path.stat().st_mtime_ns) for path in decant.path("run").rglob("*"))
+    plan = decant.ok("run", job, "--dry-run")
+    expect(set(stages_of(plan).values()) == {"skip (done)"}, plan)
+    expect("memory_a_rank_mib" in plan and "label_cache" in plan, plan)
+    stages = stages_of(decant.ok("run", job, "--dry-run", "--set", "losses.kl_tail.weight=3"))
+    expect(stages["student"].startswith("run (what is there is of other options"), f"{stages}")
+    expect({stages[name] for name in ("dataset", "teacher", "control", "labels/teacher")} == {"skip (done)"}, f"{stages}")
+    after = sorted((path, path.stat().st_mtime_ns) for path in decant.path("run").rglob("*"))
+    expect(before == after, "a dry run wrote into the run folder")
     expect(json.loads(decant.path("run/metrics/targets.json").read_text()) == [], "nothing is served, yet targets remain")
 
 
