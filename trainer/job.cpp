@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "models/ready_model.h"
 #include "trainer/label_checks.h"
 #include "trainer/online_teacher.h"
 #include "trainer/ranking.h"
@@ -220,6 +221,9 @@ void JobOptions::check() const {
   for (const auto* schedule : schedules)
     if (schedule->decay != "constant" && schedule->decay_steps == 0)
       throw ConfigError("'train.schedule.decay: " + schedule->decay + "' needs 'decay_steps' above 0");
+  if (models::is_ready_model(student.model.options.get()))
+    throw ConfigError("'student.model': a model of type '" + student.model.type +
+                      "' is taken from a file as it is and cannot be trained; it can be a teacher");
   check_side("teacher", teacher, *registries_);
   check_side("student", student, *registries_);
   for (const auto& [name, side] : teachers) check_side("teachers." + name, *side, *registries_);

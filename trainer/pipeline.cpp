@@ -1,9 +1,11 @@
 #include "trainer/pipeline.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/files.h"
 #include "base/random.h"
+#include "models/ready_model.h"
 #include "trainer/errors.h"
 #include "trainer/gate.h"
 #include "trainer/labeller.h"
@@ -137,6 +139,43 @@ struct Pipeline::Impl {
     run_context.communicator.rendezvous();
   }
 
+  [[nodiscard]] static std::string ready_file(const TeacherSide& side) {
+    return models::ready_file(side.options.model.options.get());
+  }
+
+  [[nodiscard]] std::shared_ptr<models::SequenceModel> make_ready(const TeacherSide& side) {
+    try {
+      return space.make_model(side.options, side.salt);
+    } catch (const base::ConfigError& error) {
+      auto key = side.stage;
+      std::replace(key.begin(), key.end(), '/', '.');
+      throw base::ConfigError("'" + key + ".model': " + error.what());
+    }
+  }
+
+  /// A teacher that comes whole from a file. What it weighs is in that file; the table is saved for those that read it.
+  void take_ready(const TeacherSide& side, const std::string& key) {
+    const auto model = make_ready(side);
+    if (run_context.leads()) {
+      const auto folder = space.folder(side.stage);
+      auto metadata = model->spec();
+      metadata["stage"] = "teacher";
+      metadata["catalogue_hash"] = space.dataset().info().catalogue_hash;
+      models::save_weights(weights_path(folder), model->weights(), metadata);
+      finish_stage(
+          folder, key,
+          {{"taken_from", fs::path(ready_file(side)).filename().string()}, {"weights_hash", metadata["script"]}});
+      pool.keep(folder, side.stage, key);
+    }
+    run_context.communicator.rendezvous();
+  }
+
+  /// Files of teachers must fit the catalogue, which is told before any of them is trained.
+  void check_ready_teachers() {
+    for (const auto& name : teachers_in_order(space.job, space.registries))
+      if (const auto side = space.teacher_side(name); !ready_file(side).empty()) static_cast<void>(make_ready(side));
+  }
+
   /// Trains or takes a teacher. Those whose labels it learns from pass their gates, and label, before.
   void make_teacher(const std::string& name) {
     const auto side = space.teacher_side(name);
@@ -148,6 +187,7 @@ struct Pipeline::Impl {
       }
     const auto key = space.teacher_key(name);
     if (!begin(side.stage, key)) return;
+    if (!ready_file(side).empty()) return take_ready(side, key);
     if (!side.options.weights.empty()) return take_teacher(side, key);
     check_catalogue(side.options.losses);
     const auto labels = space.open_labels(sets, window_of(side));
@@ -221,6 +261,7 @@ void Pipeline::import() {
 }
 
 void Pipeline::train_teacher() {
+  impl_->check_ready_teachers();
   impl_->make_teachers(false);
   impl_->make_teachers(true);
 }
@@ -278,6 +319,7 @@ void Pipeline::evaluate() {
 void Pipeline::run() {
   import();
   impl_->check_sets_made_elsewhere();
+  impl_->check_ready_teachers();
   impl_->make_teachers(false);
   train_control();  // before the labels: it is one of those a teacher must beat
   impl_->make_teachers(true);

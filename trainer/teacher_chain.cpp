@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/ready_model.h"
 #include "trainer/label_checks.h"
 #include "trainer/online_teacher.h"
 #include "trainer/task.h"
@@ -15,6 +16,11 @@ std::vector<std::string> names_of(const JobOptions& job) {
   std::vector<std::string> names{"teacher"};
   for (const auto& [name, options] : job.teachers) names.push_back(name);
   return names;
+}
+
+/// Not taken from a file.
+bool is_trained(const TeacherOptions& side) {
+  return side.weights.empty() && !models::is_ready_model(side.model.options.get());
 }
 
 std::string key_of(const std::string& teacher) { return teacher == "teacher" ? teacher : "teachers." + teacher; }
@@ -53,7 +59,7 @@ const TeacherOptions* find_teacher(const JobOptions& job, const std::string& nam
 
 std::set<std::string> sets_of_teacher(const JobOptions& job, const Registries& registries, const std::string& teacher) {
   const auto& options = *find_teacher(job, teacher);
-  return options.weights.empty() ? label_sets(options.losses, registries) : std::set<std::string>();
+  return is_trained(options) ? label_sets(options.losses, registries) : std::set<std::string>();
 }
 
 std::vector<std::string> teachers_in_order(const JobOptions& job, const Registries& registries) {
@@ -85,7 +91,11 @@ std::vector<std::string> stages_in_order(const JobOptions& job, const Registries
 void check_teachers(const JobOptions& job, const Registries& registries) {
   for (const auto& name : names_of(job)) {
     const auto& side = *find_teacher(job, name);
-    if (!side.weights.empty()) continue;  // nothing is trained
+    const bool ready = models::is_ready_model(side.model.options.get());
+    if (ready && !side.weights.empty())
+      throw ConfigError("'" + key_of(name) + ".weights': a model of type '" + side.model.type +
+                        "' has its weights in 'model.file'");
+    if (!is_trained(side)) continue;
     if (side.losses.empty()) throw ConfigError("'" + key_of(name) + ".losses' is empty");
     for (const auto& [loss, kind] : side.losses) {
       auto named = name_loss(loss, *kind.options, registries.losses.make(kind));

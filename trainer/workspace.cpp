@@ -3,6 +3,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/random.h"
+#include "models/ready_model.h"
 #include "trainer/errors.h"
 #include "trainer/loss_stages.h"
 #include "trainer/teacher_chain.h"
@@ -138,6 +139,13 @@ base::Json Workspace::common_parts() {
 
 std::string Workspace::teacher_key(const std::string& teacher) {
   const auto [options, stage, side, salt] = teacher_side(teacher);
+  if (const auto file = models::ready_file(options.model.options.get()); !file.empty()) {
+    auto model = side.at("model");
+    model.erase("file");  // what is in it counts, not where it lies
+    return stage_key({{"catalogue", dataset().info().catalogue_hash},
+                      {"model", model},
+                      {"script", base::hash_hex(base::read_file(file))}});
+  }
   if (!options.weights.empty())
     return stage_key({{"catalogue", dataset().info().catalogue_hash},
                       {"model", side.at("model")},

@@ -18,16 +18,20 @@ dataset = json.loads((data / 'manifest.json').read_text())
 count = h5py.File(data / dataset['catalogue']['file'])['items/count'][:].astype('f4')
 
 
-def teacher(history):
-    """Logits of all items after `history`. This one knows popularity, and that the last item comes again."""
-    return np.log1p(count) + 2 * (np.arange(len(count)) == history[-1])
+def teacher(window):
+    """Logits [len(window), items], after each event of `window`. This one knows popularity, and that an item comes again."""
+    return np.log1p(count) + 2 * (np.arange(len(count)) == window[:, None])
 
 
-def label(history):
-    """The k best ids, their logits below the highest, and that one; the log-sum-exp of all others at T = 1."""
-    logits = np.asarray(teacher(history), 'f8')
-    best = np.lexsort((np.arange(len(logits)), -logits))[:k]
-    return best, logits[best] - logits[best[0]], logits[best[0]], np.logaddexp.reduce(np.delete(logits, best) - logits[best[0]])
+def label(window):
+    """For each event: the k best ids, their logits below the highest, and that one; log-sum-exp of all others at T = 1."""
+    logits = np.asarray(teacher(window), 'f8')
+    best = np.argsort(-logits, 1, kind='stable')[:, :k]
+    top = np.take_along_axis(logits, best, 1)
+    np.put_along_axis(logits, best, -np.inf, 1)
+    with np.errstate(divide='ignore'):                            # nothing is left where k is all items
+        rest = np.log(np.exp(logits - top[:, :1]).sum(1))
+    return zip(best, top - top[:, :1], top[:, 0], rest)
 
 
 store.mkdir()
@@ -40,7 +44,7 @@ for first in range(0, dataset['rows'], part_rows):
         events = sequences[place]['values'][slice(*sequences[place]['offsets'][local:local + 2])]
         events = events[:-2] if len(events) >= 3 else events      # the last two belong to valid and test
         events = events[-(max_length + 1):]                       # the window, and the target after it
-        rows += [label(events[:end]) for end in range(1, len(events))]
+        rows += label(events[:-1]) if len(events) > 1 else []
         targets.append(max(0, len(events) - 1))
     name = f'part-{len(parts):05}.h5'
     with h5py.File(store / name, 'w') as file:
