@@ -30,6 +30,35 @@ sweep:
 """
 
 
+# Two teachers, and sets that differ by setting in one of them only.
+SETS = JOB.replace("student:\n", """teachers:
+  second: {gate: warn, model: {type: sasrec, dim: 6, layers: 1, heads: 1, max_length: 10}, train: {max_epochs: 1, patience: 0}}
+student:
+""").replace("labels: {k: 10}", "labels: {k: 10, sets: {second: {teacher: second, k: 5}, list: {kind: candidates, negatives: 9}}}")
+SETS = SETS.replace("kl_tail: {weight: 1, temperature: 2}", "kl_tail: {weight: 1, temperature: 2, labels: [teacher, second]}")
+SETS = SETS[:SETS.index("sweep:")] + """sweep:
+  seeds: 2
+  finalists: 0
+  keys:
+    labels.sets.second.k: {numbers: [5, 8]}
+    losses.kl_tail.weight: {numbers: [0.5, 2]}
+"""
+
+
+def sets_are_shared(decant):
+    job = decant.write("sets.yaml", SETS)
+    decant.ok("sweep", job, "--set", "run.folder=sets")
+    names = [p.name.rsplit("-", 1)[0] for p in decant.path("sets/pool").iterdir() if p.name != "stages"]
+    counts = {name: names.count(name) for name in set(names)}
+    expect(counts == {"teacher": 1, "teachers_second": 1, "labels_teacher": 1, "labels_second": 2, "labels_list": 1,
+                      "control": 2, "student": 8}, f"pool: {counts}")
+    # A link of a trial leads to the set of its own options.
+    for folder in decant.path("sets/trials").iterdir():
+        k = 8 if int(folder.name[:3]) >= 2 else 5
+        spec = json.loads((folder / "labels/second/manifest.json").read_text())
+        expect(spec["options"]["k"] == k, f"{folder.name}: k {spec['options']['k']}, expected {k}")
+
+
 def weights(decant, run):
     pool = decant.path(run) / "pool"
     return {p.name: (p / "weights.safetensors").read_bytes() for p in sorted(pool.glob("*-*")) if p.name != "stages"
@@ -83,6 +112,8 @@ def test(decant):
     final = json.loads(decant.path("final/sweep.json").read_text())
     counts = sorted(len(s["student"]["by_seed"]) for s in final["settings"])
     expect(counts == [1, 1, 1, 2], f"seeds a setting: {counts}")
+
+    sets_are_shared(decant)
 
     if have_mpirun():
         decant.ok("sweep", job, "--set", "run.folder=ranks", "--set", "sweep.keys={}", ranks=2)
