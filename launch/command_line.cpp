@@ -1,6 +1,7 @@
 #include "launch/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <string_view>
 #include <utility>
@@ -186,19 +187,22 @@ std::string without_double_gaps(std::string text) {
   return text;
 }
 
+[[noreturn]] void refuse_option(const CLI::App& app, const std::string& command, const std::string& given) {
+  std::vector<std::string> known;
+  for (const CLI::Option* option : app.get_options())
+    if (!option->get_group().empty())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  const std::string near = base::nearest(given, known);
+  throw ConfigError(command + ": unknown option '" + given + "'; " +
+                    (near.empty() ? "known: " + base::join(known) : "did you mean '" + near + "'?"));
+}
+
 /// The first word that the parser did not know, an option before a stray argument.
 void refuse_extras(const CLI::App& app, const std::string& command) {
   const std::vector<std::string> extras = app.remaining();
-  for (const std::string& extra : extras) {
-    if (!extra.starts_with("-")) continue;
-    std::vector<std::string> known;
-    for (const CLI::Option* option : app.get_options())
-      if (!option->get_group().empty())
-        for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-    const std::string given = extra.substr(0, extra.find('=')), near = base::nearest(given, known);
-    throw ConfigError(command + ": unknown option '" + given + "'; " +
-                      (near.empty() ? "known: " + base::join(known) : "did you mean '" + near + "'?"));
-  }
+  const auto option =
+      std::find_if(extras.begin(), extras.end(), [](const std::string& extra) { return extra.starts_with("-"); });
+  if (option != extras.end()) refuse_option(app, command, option->substr(0, option->find('=')));
   if (!extras.empty()) refuse(command, "unexpected argument '" + extras.front() + "'");
 }
 

@@ -192,10 +192,12 @@ void check_loss_of(const JobOptions& job, const Registries& registries, const Na
                       ".train.softmax.kind: sampled' serves losses without labels only");
   const std::int64_t teacher = &side == &job.student ? teacher_width(job, registries) : -1;
   const auto taps = registries.models.make(side.model, models::ModelContext{1, 0, teacher})->tap_names();
-  for (const auto& tap : needs.taps)
-    if (tap != "hidden" && std::find(taps.begin(), taps.end(), tap) == taps.end())
-      throw ConfigError(loss + "asks for the tap '" + tap + "', which '" + side.model.type +
-                        "' has not (known: " + base::join(taps) + ")");
+  const auto absent = std::find_if(needs.taps.begin(), needs.taps.end(), [&](const auto& tap) {
+    return tap != "hidden" && std::find(taps.begin(), taps.end(), tap) == taps.end();
+  });
+  if (absent != needs.taps.end())
+    throw ConfigError(loss + "asks for the tap '" + *absent + "', which '" + side.model.type +
+                      "' has not (known: " + base::join(taps) + ")");
   if (needs.scope == Scope::kBatch && (job.batch.accumulate > 1 || job.batch.rank_tokens > 0))
     throw ConfigError(loss +
                       "compares the rows of a whole step: it takes neither 'batch.accumulate' above 1 nor "

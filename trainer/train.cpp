@@ -29,6 +29,7 @@ std::vector<torch::Tensor> tensors_of(const models::NamedTensors& named) {
 
 std::vector<std::string> names_of(const std::vector<NamedLoss>& losses) {
   std::vector<std::string> out;
+  out.reserve(losses.size());
   for (const auto& named : losses) out.push_back(named.name);
   return out;
 }
@@ -176,7 +177,7 @@ class Training {
                                           std::to_string(norm_) + "); lower the learning rate or set train.clip_norm");
     const double bound = setup_.options.clip_norm;
     if (bound > 0 && norm_ > bound)
-      for (auto bucket : reducer_.buckets()) bucket.mul_(bound / norm_);
+      for (const auto& bucket : reducer_.buckets()) bucket.mul_(bound / norm_);
   }
   // --------------------------------------------------------------------------------------------------------------
 
@@ -293,7 +294,7 @@ class Training {
 
   models::NamedTensors checkpoint_tensors() {
     auto all = task_.parameters();
-    for (auto& [name, tensor] : all) name = "parameter/" + name;
+    for (auto& [name, tensor] : all) name.insert(0, "parameter/");
     for (auto& [name, tensor] : optimizer_.state()) all.emplace_back("optimizer/" + name, tensor);
     for (auto& [name, tensor] : task_.state()) all.emplace_back("state/" + name, tensor);
     return detached(std::move(all));
@@ -307,7 +308,7 @@ class Training {
     if (!found) return begin();
     const torch::NoGradGuard no_grad;
     auto all = task_.parameters();
-    for (auto& [name, tensor] : all) name = "parameter/" + name;
+    for (auto& [name, tensor] : all) name.insert(0, "parameter/");
     for (auto& [name, tensor] : optimizer_.state()) all.emplace_back("optimizer/" + name, tensor);
     const auto kept = task_.state();
     for (const auto& [name, tensor] : kept) all.emplace_back("state/" + name, tensor);
