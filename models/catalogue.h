@@ -28,6 +28,12 @@ struct Moments {
   torch::Tensor mean, variance;  // [rows] float32; the variance is the population's
 };
 
+/// Mean and covariance of a catalogue's item vectors, made once for any number of rows.
+struct Spread {
+  torch::Tensor mean, covariance;  // [dim], [dim, dim] float32
+  [[nodiscard]] Moments of(const torch::Tensor& hidden) const;
+};
+
 /// The k best items of each row and what remains of its distribution (no gradient).
 struct TopKRequest {
   std::int64_t k = 0;
@@ -56,8 +62,10 @@ class Catalogue {
   [[nodiscard]] virtual std::int64_t items() const = 0;
   /// hidden [rows, dim] float32. Differentiable in hidden and in the table.
   [[nodiscard]] virtual WalkResult walk(const torch::Tensor& hidden, const WalkRequest& request) = 0;
-  /// From the mean and the covariance of the item vectors: no pass over rows x items.
-  [[nodiscard]] virtual Moments moments(const torch::Tensor& hidden) = 0;
+  /// One pass over the table, differentiable.
+  [[nodiscard]] virtual Spread spread() = 0;
+  /// From the item vectors' spread: no pass over rows x items.
+  [[nodiscard]] Moments moments(const torch::Tensor& hidden) { return spread().of(hidden); }
   /// Logits [rows, n] of the same few items ids [n] int64 for every row, differentiable.
   [[nodiscard]] virtual torch::Tensor logits_of(const torch::Tensor& hidden, const torch::Tensor& ids) = 0;
 };

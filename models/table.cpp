@@ -29,12 +29,15 @@ torch::Tensor Table::logits_of(const torch::Tensor& hidden, const torch::Tensor&
   return hidden.mm(lookup(ids).t());
 }
 
-Moments DenseTable::moments(const torch::Tensor& hidden) {
+Moments Spread::of(const torch::Tensor& hidden) const {
+  return {hidden.mv(mean), (hidden.mm(covariance) * hidden).sum(1).clamp_min(0)};
+}
+
+Spread DenseTable::spread() {
   const auto weight = rows();
   const auto mean = weight.mean(0);
   const auto centred = weight - mean;
-  const auto covariance = centred.t().mm(centred) / weight.size(0);
-  return {hidden.mv(mean), (hidden.mm(covariance) * hidden).sum(1).clamp_min(0)};
+  return {mean, centred.t().mm(centred) / weight.size(0)};
 }
 
 WalkResult DenseTable::walk(const torch::Tensor& hidden, const WalkRequest& request) {

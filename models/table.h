@@ -24,7 +24,7 @@ class DenseTable : public Table {
   /// [items, dim] float32, differentiable.
   [[nodiscard]] virtual torch::Tensor rows() = 0;
   [[nodiscard]] WalkResult walk(const torch::Tensor& hidden, const WalkRequest& request) override;
-  [[nodiscard]] Moments moments(const torch::Tensor& hidden) override;
+  [[nodiscard]] Spread spread() override;
   [[nodiscard]] TopKResult topk(const torch::Tensor& hidden, const TopKRequest& request) override;
   [[nodiscard]] RankResult rank_of(const torch::Tensor& hidden, const torch::Tensor& targets,
                                    const std::vector<std::int64_t>& seen_offsets,
@@ -51,7 +51,7 @@ class UniformSample : public Catalogue {
   UniformSample(Table& table, std::int64_t negatives, bool log_q, std::uint64_t key);
   [[nodiscard]] std::int64_t items() const override;
   [[nodiscard]] WalkResult walk(const torch::Tensor& hidden, const WalkRequest& request) override;
-  [[nodiscard]] Moments moments(const torch::Tensor& hidden) override { return table_.moments(hidden); }
+  [[nodiscard]] Spread spread() override { return table_.spread(); }
   [[nodiscard]] torch::Tensor logits_of(const torch::Tensor& hidden, const torch::Tensor& ids) override {
     return table_.logits_of(hidden, ids);
   }

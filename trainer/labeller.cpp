@@ -24,19 +24,27 @@ std::set<std::string> published(const LabelKind& kind) {
 /// The labels of one fixed block of rows.
 data::LabelRows label_block(models::SequenceModel& teacher, const LabelKind& kind, const data::Dataset& dataset,
                             const std::vector<std::int64_t>& rows, const std::shared_ptr<const data::LabelSpec>& spec,
-                            torch::Device device) {
+                            const models::Spread& spread, torch::Device device) {
   const auto batch = dataset.training_batch(rows, spec->max_length);
   data::LabelRows out(spec);
   if (batch.targets() == 0) return out;
   const auto inputs = make_inputs(batch, device, 0);
   auto output = teacher.forward(inputs, published(kind));
-  TeacherBlock block{batch, dataset, rows.front(), rows.back(), output.scores.hidden, &teacher.table(), {}, {}};
+  TeacherBlock block{batch, dataset, rows.front(), rows.back(), output.scores.hidden, &teacher.table(),
+                     {},    {},      &spread};
   block.targets = torch::tensor(batch.target_ids, torch::kInt64).to(device);
   for (const auto& tap : kind.taps())
     block.taps[tap] = tap == "hidden" ? output.scores.hidden : output.taps.at(tap).index_select(0, inputs.score_tokens);
   kind.make(block, out);
   out.targets = batch.targets();
   return out;
+}
+
+/// On one thread, as blocks are labelled: the same bits at any number of threads. Two "threads": see for_each_block.
+models::Spread spread_of(models::SequenceModel& teacher, torch::Device device) {
+  models::Spread spread;
+  for_each_block(1, 0, 1, device.is_cuda() ? 1 : 2, device, [&](std::int64_t) { spread = teacher.table().spread(); });
+  return spread;
 }
 
 std::vector<std::int64_t> rows_between(std::int64_t first, std::int64_t last) {
@@ -53,6 +61,7 @@ struct Labelling {
   const data::LabelWriter& writer;
   const data::LabelSet* previous;  // null: nothing to take over
   Context& context;
+  models::Spread spread;
 };
 
 /// Labels of `rows`, blocks of which go to threads.
@@ -64,7 +73,7 @@ data::LabelRows label_rows(const Labelling& of, const std::vector<std::int64_t>&
     const auto begin = rows.begin() + block * kBlockRows;
     const std::vector<std::int64_t> some(begin, begin + std::min(kBlockRows, count - block * kBlockRows));
     parts[static_cast<std::size_t>(block)] =
-        label_block(of.teacher, of.kind, of.dataset, some, of.writer.spec(), device);
+        label_block(of.teacher, of.kind, of.dataset, some, of.writer.spec(), of.spread, device);
   });
   data::LabelRows all(of.writer.spec());
   for (const auto& part : parts) all.append(part, 0, part.targets);
@@ -201,13 +210,14 @@ double estimate_label_seconds(models::SequenceModel& teacher, const LabelKind& k
                               const data::LabelSpec& spec, torch::Device device, int workers) {
   const auto some = rows_between(0, std::min(dataset.info().rows, kBlockRows));
   const auto shared = std::make_shared<const data::LabelSpec>(spec);
+  const auto spread = spread_of(teacher, device);
   double seconds = 0;
   std::int64_t targets = 0;
   // One block, on one thread as in labelling; the first time warms up. Two "threads": see for_each_block.
   for_each_block(1, 0, 1, device.is_cuda() ? 1 : 2, device, [&](std::int64_t) {
     for (int time = 0; time < 2; ++time) {
       const auto started = Clock::now();
-      targets = label_block(teacher, kind, dataset, some, shared, device).targets;
+      targets = label_block(teacher, kind, dataset, some, shared, spread, device).targets;
       seconds = std::chrono::duration<double>(Clock::now() - started).count();
     }
   });
@@ -236,7 +246,9 @@ LabelResult label_dataset(models::SequenceModel& teacher, const LabelKind& kind,
   context.communicator.barrier();
   const auto started = Clock::now();
   const auto previous = find_previous(folder, dataset, spec);
-  const bool whole = label_parts({teacher, kind, dataset, writer, previous ? &*previous : nullptr, context}, result);
+  const auto spread = spread_of(teacher, context.communicator.device());
+  const bool whole =
+      label_parts({teacher, kind, dataset, writer, previous ? &*previous : nullptr, context, spread}, result);
   std::vector<std::int64_t> sums{result.labelled_now, result.reused_rows}, stopped{whole ? 0 : 1};
   context.communicator.all_reduce_host(sums, dist::Reduce::kSum);
   // Agreed on: a rank that had no part left must not wait for one that went.

@@ -79,7 +79,7 @@ void set_scores(data::LabelRows& out, const torch::Tensor& ids, const torch::Ten
 }
 
 void set_moments(data::LabelRows& out, const TeacherBlock& block) {
-  const auto moments = block.table->moments(block.hidden);
+  const auto moments = block.spread != nullptr ? block.spread->of(block.hidden) : block.table->moments(block.hidden);
   set_column(out, "logit_mean", moments.mean);
   set_column(out, "logit_variance", moments.variance);
 }

@@ -26,6 +26,7 @@ struct TeacherBlock {
   models::Table* table = nullptr;             // against which
   torch::Tensor targets;                      // [targets] int64, what came
   std::map<std::string, torch::Tensor> taps;  // [targets, d], those of LabelKind::taps
+  const models::Spread* spread = nullptr;     // of the table; null: made when it is asked for
 };
 
 /// What decides the width of columns.
