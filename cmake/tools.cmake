@@ -1,4 +1,5 @@
-# The compiler's surroundings. Nothing here is required: ccache and mold are used where they are.
+# The compiler's surroundings. Nothing here is required: ccache is used where it is. The linker is the compiler's own: mold
+# 1.10 (Debian 12) once laid out a program that the loader refused, its RELRO segment beginning off a page.
 include(CheckCXXCompilerFlag)
 
 find_program(DECANT_CCACHE ccache)
@@ -7,14 +8,6 @@ if(DECANT_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
     CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${DECANT_CCACHE})
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${DECANT_CCACHE})
-endif()
-
-find_program(DECANT_MOLD mold)
-if(DECANT_MOLD)
-  check_cxx_compiler_flag(-fuse-ld=mold DECANT_HAVE_FUSE_MOLD)
-  if(DECANT_HAVE_FUSE_MOLD)
-    add_link_options(-fuse-ld=mold)
-  endif()
 endif()
 
 add_library(decant_warnings INTERFACE)

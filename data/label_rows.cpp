@@ -12,23 +12,25 @@ base::Json LabelSpec::to_json() const {
   base::Json list = base::Json::array();
   for (const LabelColumn& column : columns)
     list.push_back({{"name", column.name}, {"dtype", name_of(column.element)}, {"width", column.width}});
-  return {{"key", key},
-          {"recipe", recipe},
-          {"kind", kind},
-          {"view", view},
-          {"teacher", teacher},
-          {"teacher_hash", teacher_hash},
-          {"catalogue_hash", catalogue_hash},
-          {"content_hash", content_hash},
-          {"exclusion", exclusion},
-          {"window", window},
-          {"max_length", max_length},
-          {"options", options},
-          {"columns", std::move(list)},
-          {"compression", compression},
-          {"computed_in", computed_in},
-          {"items", items},
-          {"rows", rows}};
+  base::Json tree{{"key", key},
+                  {"recipe", recipe},
+                  {"kind", kind},
+                  {"view", view},
+                  {"teacher", teacher},
+                  {"teacher_hash", teacher_hash},
+                  {"catalogue_hash", catalogue_hash},
+                  {"content_hash", content_hash},
+                  {"exclusion", exclusion},
+                  {"window", window},
+                  {"max_length", max_length},
+                  {"options", options},
+                  {"columns", std::move(list)},
+                  {"compression", compression},
+                  {"computed_in", computed_in},
+                  {"items", items},
+                  {"rows", rows}};
+  if (!fold_hashes.empty()) tree["folds"] = {{"seed", fold_seed}, {"teacher_hashes", fold_hashes}};
+  return tree;
 }
 
 namespace {
@@ -44,6 +46,15 @@ LabelColumn read_column(const base::Json& entry, const std::filesystem::path& pa
     throw DataError(path.string(),
                     "the column '" + column.name + "' of width " + std::to_string(column.width) + " cannot be one");
   return column;
+}
+
+void read_folds(const base::Json& folds, LabelSpec& spec, const std::filesystem::path& path) {
+  try {
+    folds.at("seed").get_to(spec.fold_seed);
+    folds.at("teacher_hashes").get_to(spec.fold_hashes);
+  } catch (const base::Json::exception&) {
+    throw DataError(path.string(), "'folds' has no number 'seed' or no list 'teacher_hashes'");
+  }
 }
 
 }  // namespace
@@ -66,6 +77,7 @@ LabelSpec LabelSpec::from_json(const base::Json& tree, const std::filesystem::pa
        {std::pair("view", &spec.view), {"max_length", &spec.max_length}, {"items", &spec.items}, {"rows", &spec.rows}})
     *value = manifest_number(tree, field, path);
   spec.options = manifest_field(tree, "options", path);
+  if (tree.contains("folds")) read_folds(tree.at("folds"), spec, path);
   for (const base::Json& entry : manifest_field(tree, "columns", path))
     spec.columns.push_back(read_column(entry, path));
   if (spec.max_length < 1 || spec.rows < 1 || spec.items < 1 || spec.columns.empty() || !spec.options.is_object())

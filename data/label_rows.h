@@ -32,7 +32,7 @@ struct LabelSpec {
   std::string recipe;          // what decides a row's labels beside its events: teacher, kind, options, window, version
   std::string kind = "topk";   // one of trainer/labels
   std::string teacher;         // its name in the job file
-  std::string teacher_hash;    // of the teacher's weights
+  std::string teacher_hash;    // of the teacher's weights; with folds: of all hashes below
   std::string catalogue_hash;  // label space
   std::string content_hash;    // dataset whose events were labelled
   std::string exclusion = "none";
@@ -44,6 +44,9 @@ struct LabelSpec {
   std::int64_t items = 0;
   std::int64_t rows = 0;
   base::Json options = base::Json::object();  // of the kind
+  std::vector<std::string>
+      fold_hashes;  // [folds] of the teacher that labelled the rows of data::fold_of; none: no folds
+  std::uint64_t fold_seed = 0;
   std::vector<LabelColumn> columns;
   [[nodiscard]] base::Json to_json() const;
   [[nodiscard]] static LabelSpec from_json(const base::Json& tree, const std::filesystem::path& path);

@@ -81,24 +81,31 @@ void BatchOptions::describe(base::Fields& fields) {
   fields.integer("rank_tokens", rank_tokens, {0, kHuge}, "tokens a rank takes at once, the rest follows; 0: no bound");
 }
 
-Sampler::Sampler(const Dataset& dataset, const BatchOptions& options, std::int64_t max_length, std::uint64_t seed)
+Sampler::Sampler(const Dataset& dataset, const BatchOptions& options, std::int64_t max_length, std::uint64_t seed,
+                 Fold left_out)
     : dataset_(dataset),
       options_(options),
       max_length_(max_length),
       group_rows_(dataset.cached_rows()),
       block_rows_(dataset.block_rows()),
-      seed_(seed) {
+      seed_(seed),
+      left_out_(left_out) {
   if (options.sequences < 1 || options.accumulate < 1 || options.tokens < 0 || options.rank_tokens < 0)
     throw base::ConfigError("batch.sequences and batch.accumulate must be at least 1, the token bounds at least 0");
   for (std::int64_t row = 0; row < rows(); ++row) {
     if (targets(row) > 0) return;
   }
-  throw base::ConfigError(dataset.info().folder.string() +
-                          " has no training target: no user has two events left for training");
+  throw base::ConfigError(
+      dataset.info().folder.string() + " has no training target: no user has two events left for training" +
+      (left_out.count > 0
+           ? " outside of fold " + std::to_string(left_out.index) + " of " + std::to_string(left_out.count)
+           : ""));
 }
 
 std::int64_t Sampler::rows() const { return dataset_.info().rows; }
-std::int64_t Sampler::targets(std::int64_t row) const { return dataset_.training_targets(row, max_length_); }
+std::int64_t Sampler::targets(std::int64_t row) const {
+  return left_out_.has(row) ? 0 : dataset_.training_targets(row, max_length_);
+}
 
 std::int64_t Sampler::row_at(std::int64_t epoch, std::int64_t index) const {
   if (index < 0 || index >= rows())

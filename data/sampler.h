@@ -6,6 +6,7 @@
 
 #include "base/options.h"
 #include "data/dataset.h"
+#include "data/folds.h"
 
 namespace decant::data {
 
@@ -32,11 +33,12 @@ struct StepPlan {
 };
 
 /// Permutes blocks of rows, then rows inside groups of blocks (as many as fit the dataset's cache, so the order depends
-/// on that option). Rows without a training target are passed over. Const and thread-safe. Throws ConfigError when no
-/// row has a training target.
+/// on that option). Rows of `left_out`, and those without a training target, are passed over. Const and thread-safe.
+/// Throws ConfigError when no row is left.
 class Sampler {
  public:
-  Sampler(const Dataset& dataset, const BatchOptions& options, std::int64_t max_length, std::uint64_t seed);
+  Sampler(const Dataset& dataset, const BatchOptions& options, std::int64_t max_length, std::uint64_t seed,
+          Fold left_out = {});
 
   /// The step from `at` on, never an empty one: at an epoch's end it is the next epoch's first.
   [[nodiscard]] StepPlan plan(const Position& at) const;
@@ -51,6 +53,7 @@ class Sampler {
 
  private:
   [[nodiscard]] std::int64_t rows() const;
+  /// 0 of a row that is left out.
   [[nodiscard]] std::int64_t targets(std::int64_t row) const;
   /// The next row with targets at or after `at`, in the next epoch when this one has none left.
   [[nodiscard]] Position settle(Position at) const;
@@ -61,6 +64,7 @@ class Sampler {
   BatchOptions options_;
   std::int64_t max_length_, group_rows_, block_rows_;
   std::uint64_t seed_;
+  Fold left_out_;
 };
 
 }  // namespace decant::data

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "models/ready_model.h"
+#include "trainer/folds.h"
 #include "trainer/label_checks.h"
 #include "trainer/online_teacher.h"
 #include "trainer/ranking.h"
@@ -233,6 +234,7 @@ void JobOptions::check() const {
   check_losses();
   check_recipe();
   check_teachers(*this, *registries_);
+  check_folds(*this, *registries_);
 }
 
 }  // namespace decant::trainer

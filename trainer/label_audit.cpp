@@ -114,11 +114,9 @@ void compare(const TeacherLabels& labels, const Tensor& logits, Probe& probe) {
   probe.targets += logits.size(0);
 }
 
-base::Json probe_set(Workspace& space, const std::string& name, const LabelSetOptions& options,
-                     std::int64_t max_length) {
+base::Json probe_set(Workspace& space, const std::string& name, std::int64_t max_length) {
   constexpr std::int64_t kProbeRows = 64;
-  const auto side = space.teacher_side(options.teacher);
-  const auto teacher = space.load_model(side.options, side.stage);
+  const auto teachers = space.label_teachers(name);
   const auto& dataset = space.dataset();
   const data::LabelSet set(space.set_folder(name), dataset, max_length);
   const auto kind = kind_of(set.spec());
@@ -128,6 +126,7 @@ base::Json probe_set(Workspace& space, const std::string& name, const LabelSetOp
   for (std::int64_t row = 0; row < rows; row += step) {
     const auto batch = dataset.training_batch({row}, max_length);
     if (batch.targets() == 0 || !set.has_row(row)) continue;
+    const auto& teacher = teachers.models[teachers.of(row)];
     const auto labels = kind->decode(set.read(batch), {}, teacher->parameters().front().device());
     if (!labels.ids.defined() || !labels.logits.defined()) return nullptr;
     const auto hidden = teacher->forward(make_inputs(batch, labels.ids.device(), 0)).scores.hidden;
@@ -186,7 +185,7 @@ base::Json verify_labels(Workspace& space) {
     const data::LabelSet set(folder, space.dataset(), max_length);  // refuses what does not fit
     const auto targets = data::training_targets(space.dataset(), max_length);
     out[name]["covers"] = targets == 0 ? 1.0 : out[name].at("targets").get<double>() / static_cast<double>(targets);
-    if (options->folder.empty()) out[name]["probe"] = probe_set(space, name, *options, max_length);
+    if (options->folder.empty()) out[name]["probe"] = probe_set(space, name, max_length);
   }
   return out;
 }

@@ -13,6 +13,10 @@ void LabelSetOptions::describe(base::Fields& fields) {
   fields.text("dtype", dtype, "of stored logits and vectors", {"fp16", "bf16", "fp32"});
   fields.text("compress", compress, "of the columns; deflate: shuffled and deflated", {"none", "deflate"});
   fields.text("teacher", teacher, "whose labels: teacher, or one of 'teachers'");
+  fields.integer(
+      "folds", folds, {0, 100},
+      "out-of-fold labels: so many teachers, each trained without a fold of the users, which it then labels; "
+      "0: the teacher labels what it was trained on (docs/labels.md)");
   fields.text("folder", folder, "a label set made elsewhere to read in place of making one (docs/labels.md)");
 }
 

@@ -18,7 +18,8 @@ struct LabelSetOptions : base::Options {
   std::string teacher = "teacher";
   std::string dtype = "fp16";        // fp32 | fp16 | bf16
   std::string compress = "deflate";  // none | deflate
-  std::string folder;                // a set made elsewhere; empty: made from the teacher
+  std::int64_t folds = 0;  // teachers trained without a fold of users each, to label it; 0: the teacher itself
+  std::string folder;      // a set made elsewhere; empty: made from the teacher
   void describe(base::Fields& fields) override;
   [[nodiscard]] data::Element values() const;
   /// Of a set from a folder: the kind that its manifest names. Throws DataError when there is no whole set.

@@ -20,7 +20,7 @@ const base::Json& resolved_set(const base::Json& job, const std::string& set) {
 
 /// The options that decide what a row's labels are: not where or how they lie.
 base::Json deciding(base::Json set) {
-  for (const char* key : {"sets", "compress", "folder", "teacher", "limit_mib"}) set.erase(key);
+  for (const char* key : {"sets", "compress", "folder", "teacher", "limit_mib", "folds"}) set.erase(key);
   // Ids of another set: what is in it counts, not where it lies.
   if (set.contains("ids_from") && !set.at("ids_from").get<std::string>().empty())
     set["ids_from"] =
@@ -30,19 +30,32 @@ base::Json deciding(base::Json set) {
 
 /// What the kind itself was told, to read the set back with.
 base::Json own_options(base::Json set) {
-  for (const char* key : {"sets", "compress", "folder", "kind", "dtype", "teacher"}) set.erase(key);
+  for (const char* key : {"sets", "compress", "folder", "kind", "dtype", "teacher", "folds"}) set.erase(key);
   return set;
+}
+
+/// Hashes of the weights of those who label a set.
+std::vector<std::string> hashes_of(Workspace& space, const LabelSetOptions& options) {
+  std::vector<std::string> hashes;
+  for (const auto& name : teachers_of_set(options)) hashes.push_back(space.teacher_hash(name));
+  return hashes;
 }
 
 }  // namespace
 
 TeacherSide Workspace::teacher_side(const std::string& name) const {
   if (name == "teacher") return {job.teacher, "teacher", resolved.at("teacher"), kTeacherSalt};
-  const auto* options = job.teachers.find(name);
+  const auto fold = FoldName::parse(name);
+  const auto* options = find_teacher(job, name);
   if (options == nullptr) throw base::ConfigError("there is no teacher '" + name + "' in 'teachers'");
   base::Hasher hasher;
   hasher.add(std::string_view(name));
-  return {*options, "teachers/" + name, resolved.at("teachers").at(name), base::key_of(kTeacherSalt, hasher.value())};
+  const auto& tree = fold.teacher == "teacher" ? resolved.at("teacher") : resolved.at("teachers").at(fold.teacher);
+  return {*options,
+          "teachers/" + name,
+          tree,
+          base::key_of(kTeacherSalt, hasher.value()),
+          {seed_of(kTeacherSalt), fold.index, fold.count}};
 }
 
 fs::path Workspace::set_folder(const std::string& set) const {
@@ -93,7 +106,9 @@ data::LabelSpec Workspace::label_spec(const std::string& set, models::SequenceMo
   data::LabelSpec spec;
   spec.kind = options.kind;
   spec.teacher = options.teacher;
-  spec.teacher_hash = teacher_hash(options.teacher);
+  const auto hashes = hashes_of(*this, options);
+  spec.teacher_hash = hashes.size() == 1 ? hashes.front() : stage_key(hashes);
+  if (options.folds > 0) spec.fold_hashes = hashes, spec.fold_seed = seed_of(kTeacherSalt);
   spec.catalogue_hash = info.catalogue_hash;
   spec.content_hash = info.content_hash;
   spec.max_length = teacher.max_length();
@@ -107,11 +122,26 @@ data::LabelSpec Workspace::label_spec(const std::string& set, models::SequenceMo
   return spec;
 }
 
+LabelTeachers Workspace::label_teachers(const std::string& set) {
+  LabelTeachers teachers{{}, seed_of(kTeacherSalt)};
+  for (const auto& name : teachers_of_set(*job.labels.find(set))) {
+    const auto side = teacher_side(name);
+    teachers.models.push_back(load_model(side.options, side.stage));
+  }
+  return teachers;
+}
+
 std::string Workspace::label_recipe(const std::string& set) {
-  return stage_key({{"label_version", kLabelVersion},
-                    {"teacher", teacher_hash(job.labels.find(set)->teacher)},
-                    {"catalogue", dataset().info().catalogue_hash},
-                    {"labels", deciding(resolved_set(resolved, set))}});
+  const auto& options = *job.labels.find(set);
+  const auto hashes = hashes_of(*this, options);  // first: without teachers nothing else is looked for
+  base::Json parts{{"label_version", kLabelVersion},
+                   {"catalogue", dataset().info().catalogue_hash},
+                   {"labels", deciding(resolved_set(resolved, set))}};
+  if (options.folds == 0)
+    parts["teacher"] = hashes.front();
+  else
+    parts["folds"] = {{"teachers", hashes}, {"seed", seed_of(kTeacherSalt)}};
+  return stage_key(parts);
 }
 
 std::string Workspace::labels_key(const std::string& set) {

@@ -55,28 +55,57 @@ std::vector<std::int64_t> rows_between(std::int64_t first, std::int64_t last) {
 
 /// One run of labelling: what all parts share.
 struct Labelling {
-  models::SequenceModel& teacher;
+  const LabelTeachers& teachers;
   const LabelKind& kind;
   const data::Dataset& dataset;
   const data::LabelWriter& writer;
   const data::LabelSet* previous;  // null: nothing to take over
   Context& context;
-  models::Spread spread;
+  std::vector<models::Spread> spreads;  // by teacher
 };
+
+/// Rows that one teacher labels at once.
+struct Block {
+  std::size_t teacher = 0;
+  std::vector<std::int64_t> rows{};
+};
+
+/// `rows` in order as blocks of the teacher that labels them; `block_of`: of each row.
+std::vector<Block> blocks_of(const LabelTeachers& teachers, const std::vector<std::int64_t>& rows,
+                             std::vector<std::size_t>& block_of) {
+  std::vector<Block> blocks;
+  std::vector<std::size_t> open(teachers.models.size(), 0);  // place of a teacher's last block, from 1; 0: none
+  for (const auto row : rows) {
+    auto& last = open[teachers.of(row)];
+    if (last == 0 || blocks[last - 1].rows.size() == static_cast<std::size_t>(kBlockRows)) {
+      blocks.push_back({teachers.of(row)});
+      last = blocks.size();
+    }
+    blocks[last - 1].rows.push_back(row);
+    block_of.push_back(last - 1);
+  }
+  return blocks;
+}
 
 /// Labels of `rows`, blocks of which go to threads.
 data::LabelRows label_rows(const Labelling& of, const std::vector<std::int64_t>& rows) {
-  const std::int64_t count = static_cast<std::int64_t>(rows.size()), blocks = (count + kBlockRows - 1) / kBlockRows;
-  std::vector<data::LabelRows> parts(static_cast<std::size_t>(blocks));
+  const auto& spec = of.writer.spec();
+  std::vector<std::size_t> block_of;
+  const auto blocks = blocks_of(of.teachers, rows, block_of);
+  std::vector<data::LabelRows> parts(blocks.size());
   const auto device = of.context.communicator.device();
-  for_each_block(blocks, 0, 1, of.context.threads, device, [&](std::int64_t block) {
-    const auto begin = rows.begin() + block * kBlockRows;
-    const std::vector<std::int64_t> some(begin, begin + std::min(kBlockRows, count - block * kBlockRows));
-    parts[static_cast<std::size_t>(block)] =
-        label_block(of.teacher, of.kind, of.dataset, some, of.writer.spec(), of.spread, device);
+  for_each_block(static_cast<std::int64_t>(blocks.size()), 0, 1, of.context.threads, device, [&](std::int64_t at) {
+    const auto& [teacher, some] = blocks[static_cast<std::size_t>(at)];
+    parts[static_cast<std::size_t>(at)] =
+        label_block(*of.teachers.models[teacher], of.kind, of.dataset, some, spec, of.spreads[teacher], device);
   });
-  data::LabelRows all(of.writer.spec());
-  for (const auto& part : parts) all.append(part, 0, part.targets);
+  data::LabelRows all(spec);
+  std::vector<std::int64_t> taken(blocks.size(), 0);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto targets = of.dataset.training_targets(rows[i], spec->max_length);
+    all.append(parts[block_of[i]], taken[block_of[i]], targets);
+    taken[block_of[i]] += targets;
+  }
   return all;
 }
 
@@ -225,10 +254,10 @@ double estimate_label_seconds(models::SequenceModel& teacher, const LabelKind& k
   return targets == 0 ? 0 : seconds / static_cast<double>(targets) * all / std::max(1, workers);
 }
 
-LabelResult label_dataset(models::SequenceModel& teacher, const LabelKind& kind, const data::Dataset& dataset,
+LabelResult label_dataset(const LabelTeachers& teachers, const LabelKind& kind, const data::Dataset& dataset,
                           const data::LabelSpec& spec, const std::filesystem::path& folder, Context& context) {
   context.metrics.set_stage("labels");
-  teacher.eval();
+  for (const auto& teacher : teachers.models) teacher->eval();
   const data::LabelWriter writer(folder, dataset, spec);
   LabelResult result;
   result.positions = data::training_targets(dataset, spec.max_length);
@@ -236,7 +265,7 @@ LabelResult label_dataset(models::SequenceModel& teacher, const LabelKind& kind,
     writer.prepare();
     check_disk(folder, spec, result.positions);
     const auto device = context.communicator.device();
-    result.estimated_seconds = estimate_label_seconds(teacher, kind, dataset, spec, device,
+    result.estimated_seconds = estimate_label_seconds(*teachers.models.front(), kind, dataset, spec, device,
                                                       context.world() * (device.is_cuda() ? 1 : context.threads));
     const auto bytes = result.positions * data::label_bytes_per_target(spec);
     context.progress.say("labels: " + std::to_string(result.positions) + " positions, at most " +
@@ -246,9 +275,10 @@ LabelResult label_dataset(models::SequenceModel& teacher, const LabelKind& kind,
   context.communicator.barrier();
   const auto started = Clock::now();
   const auto previous = find_previous(folder, dataset, spec);
-  const auto spread = spread_of(teacher, context.communicator.device());
+  std::vector<models::Spread> spreads;
+  for (const auto& teacher : teachers.models) spreads.push_back(spread_of(*teacher, context.communicator.device()));
   const bool whole =
-      label_parts({teacher, kind, dataset, writer, previous ? &*previous : nullptr, context, spread}, result);
+      label_parts({teachers, kind, dataset, writer, previous ? &*previous : nullptr, context, spreads}, result);
   std::vector<std::int64_t> sums{result.labelled_now, result.reused_rows}, stopped{whole ? 0 : 1};
   context.communicator.all_reduce_host(sums, dist::Reduce::kSum);
   // Agreed on: a rank that had no part left must not wait for one that went.

@@ -5,6 +5,7 @@
 #include "data/label_store.h"
 #include "models/model.h"
 #include "trainer/context.h"
+#include "trainer/folds.h"
 #include "trainer/labels/label_kind.h"
 
 namespace decant::trainer {
@@ -30,7 +31,7 @@ struct LabelResult {
 
 /// Writes the label set of `spec` to `folder`, continuing where a run with the same key was cut. Rows whose events a
 /// finished set of the same recipe in `<folder>.previous` has seen are taken from there. Collective.
-LabelResult label_dataset(models::SequenceModel& teacher, const LabelKind& kind, const data::Dataset& dataset,
+LabelResult label_dataset(const LabelTeachers& teachers, const LabelKind& kind, const data::Dataset& dataset,
                           const data::LabelSpec& spec, const std::filesystem::path& folder, Context& context);
 
 }  // namespace decant::trainer

@@ -188,6 +188,7 @@ base::Json train_in_stages(Workspace& space, const SideTraining& training) {
                      stage.name,
                      stage.lr,
                      begin};
+    setup.left_out = training.left_out;
     if (&training.side == &space.job.student) setup.balance = space.job.student.balance;
     if (!last) setup.hand_over = path_of(i), setup.hand_over_last = stages[i + 1].from_last;
     auto trained = train(task, *optimizer, setup, context, metadata);

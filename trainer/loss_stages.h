@@ -38,6 +38,7 @@ struct SideTraining {
   const data::LabelStore* labels;  // null: none
   std::uint64_t salt = 0;          // of the side's randomness
   bool with_teacher = false;       // the student
+  data::Fold left_out = {};        // rows that it is not trained on
 };
 
 /// Trains through all stages, each from the weights of the one before and with a new optimiser; leaves the best weights

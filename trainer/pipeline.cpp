@@ -183,6 +183,7 @@ struct Pipeline::Impl {
     for (const auto& set : sets)
       if (const auto& options = *space.job.labels.find(set); options.folder.empty()) {
         pass_gate(options.teacher);
+        make_fold_teachers(options);
         make_set(set, options);
       }
     const auto key = space.teacher_key(name);
@@ -196,7 +197,9 @@ struct Pipeline::Impl {
                 side.options,
                 {only_stage(side.options.losses, side.options.train)},
                 labels.get(),
-                side.salt});
+                side.salt,
+                false,
+                side.left_out});
   }
 
   /// The teachers that learn from others' labels, or those that do not.
@@ -205,15 +208,23 @@ struct Pipeline::Impl {
       if (sets_of(name).empty() != from_labels) make_teacher(name);
   }
 
+  /// Those that label a set, each without a fold; none where the teacher itself does.
+  void make_fold_teachers(const LabelSetOptions& set) {
+    if (set.folds > 0)
+      for (const auto& name : teachers_of_set(set)) make_teacher(name);
+  }
+  void make_fold_teachers() {
+    for (const auto& name : made_sets(space.job, space.registries)) make_fold_teachers(*space.job.labels.find(name));
+  }
+
   void make_set(const std::string& name, const LabelSetOptions& set) {
     if (!made.insert(name).second) return;  // by this run, for a teacher
     const std::string stage = "labels/" + name, key = space.labels_key(name);
     if (!begin(stage, key)) return;
-    const auto side = space.teacher_side(set.teacher);
-    const auto teacher = space.load_model(side.options, side.stage);
-    const auto spec = space.label_spec(name, *teacher);
+    const auto teachers = space.label_teachers(name);
+    const auto spec = space.label_spec(name, *teachers.models.front());
     const auto result =
-        label_dataset(*teacher, *set.make_kind(), space.dataset(), spec, space.folder(stage), run_context);
+        label_dataset(teachers, *set.make_kind(), space.dataset(), spec, space.folder(stage), run_context);
     base::Json record = {{"kind", spec.kind},
                          {"teacher", spec.teacher},
                          {"positions", result.positions},
@@ -223,6 +234,7 @@ struct Pipeline::Impl {
                          {"positions_per_second",
                           result.positions_per_second > 0 ? base::Json(result.positions_per_second) : base::Json()}};
     record.update(spec.options);
+    if (set.folds > 0) record["folds"] = set.folds;
     end(stage, key, record);
   }
 
@@ -264,6 +276,7 @@ void Pipeline::train_teacher() {
   impl_->check_ready_teachers();
   impl_->make_teachers(false);
   impl_->make_teachers(true);
+  impl_->make_fold_teachers();
 }
 
 void Pipeline::label() {
@@ -324,7 +337,10 @@ void Pipeline::run() {
   train_control();  // before the labels: it is one of those a teacher must beat
   impl_->make_teachers(true);
   impl_->pass_gates();
-  if (impl_->space.needs_labels()) label();
+  if (impl_->space.needs_labels()) {
+    impl_->make_fold_teachers();
+    label();
+  }
   train_student();
   evaluate();
 }

@@ -89,8 +89,7 @@ class Planner {
   }
 
   std::string state_of(const std::string& stage) {
-    if (stage == "dataset" && !space_.job.data.dataset.empty())
-      return has_dataset() ? "skip (data.dataset)" : "run (there is no dataset in data.dataset)";
+    if (stage == "dataset" && !space_.job.data.dataset.empty()) return "skip (data.dataset)";
     const auto folder = space_.folder(stage);
     if (imports_) return "run (after the import)";
     std::string key;

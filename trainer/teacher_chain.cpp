@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "models/ready_model.h"
+#include "trainer/folds.h"
 #include "trainer/label_checks.h"
 #include "trainer/online_teacher.h"
 #include "trainer/task.h"
@@ -16,11 +17,6 @@ std::vector<std::string> names_of(const JobOptions& job) {
   std::vector<std::string> names{"teacher"};
   for (const auto& [name, options] : job.teachers) names.push_back(name);
   return names;
-}
-
-/// Not taken from a file.
-bool is_trained(const TeacherOptions& side) {
-  return side.weights.empty() && !models::is_ready_model(side.model.options.get());
 }
 
 std::string key_of(const std::string& teacher) { return teacher == "teacher" ? teacher : "teachers." + teacher; }
@@ -54,7 +50,12 @@ struct Ordering {
 }  // namespace
 
 const TeacherOptions* find_teacher(const JobOptions& job, const std::string& name) {
-  return name == "teacher" ? &job.teacher : job.teachers.find(name);
+  const auto base = FoldName::parse(name).teacher;
+  return base == "teacher" ? &job.teacher : job.teachers.find(base);
+}
+
+bool is_trained(const TeacherOptions& side) {
+  return side.weights.empty() && !models::is_ready_model(side.model.options.get());
 }
 
 std::set<std::string> sets_of_teacher(const JobOptions& job, const Registries& registries, const std::string& teacher) {
@@ -78,12 +79,16 @@ std::vector<std::string> stages_in_order(const JobOptions& job, const Registries
   const auto add = [&](const std::string& stage) {
     if (std::find(stages.begin(), stages.end(), stage) == stages.end()) stages.push_back(stage);
   };
+  const auto add_set = [&](const std::string& set) {
+    for (const auto& teacher : teachers_of_set(*job.labels.find(set))) add(stage_of(teacher));
+    add("labels/" + set);
+  };
   for (const auto& name : later) {
     for (const auto& set : sets_of_teacher(job, registries, name))
-      if (std::find(made.begin(), made.end(), set) != made.end()) add("labels/" + set);
+      if (std::find(made.begin(), made.end(), set) != made.end()) add_set(set);
     add(stage_of(name));
   }
-  for (const auto& set : made) add("labels/" + set);
+  for (const auto& set : made) add_set(set);
   stages.emplace_back("student");
   return stages;
 }

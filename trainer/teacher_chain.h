@@ -10,8 +10,11 @@
 
 namespace decant::trainer {
 
-/// Of "teacher", or one of `teachers`; null when there is none of that name.
+/// Of "teacher", or one of `teachers`, whole or without a fold (folds.h); null when there is none of that name.
 [[nodiscard]] const TeacherOptions* find_teacher(const JobOptions& job, const std::string& name);
+
+/// Not taken from a file.
+[[nodiscard]] bool is_trained(const TeacherOptions& side);
 
 /// Label sets that losses work on, "online" among them.
 [[nodiscard]] std::set<std::string> label_sets(const std::map<std::string, base::KindOptions>& losses,
@@ -26,7 +29,7 @@ namespace decant::trainer {
 [[nodiscard]] std::vector<std::string> teachers_in_order(const JobOptions& job, const Registries& registries);
 
 /// Stages of a run in their order: "dataset", "teacher", "teachers/<name>", "control", "labels/<set>", "student". The
-/// control comes after the teachers that learn from none.
+/// control comes after the teachers that learn from none; teachers without a fold before the set that they label.
 [[nodiscard]] std::vector<std::string> stages_in_order(const JobOptions& job, const Registries& registries);
 
 /// Throws ConfigError when a teacher's losses ask for what a teacher has not.

@@ -49,7 +49,7 @@ class Training {
         context_(context),
         metadata_(metadata),
         balance_(setup.balance, names_of(task.losses())),
-        sampler_(setup.dataset, setup.batch, setup.max_length, setup.seed),
+        sampler_(setup.dataset, setup.batch, setup.max_length, setup.seed, setup.left_out),
         reducer_(tensors_of(task.parameters()), context.communicator),
         writer_{setup.folder / "checkpoints", setup.key, context.world(), context.threads, &context.faults} {}
 

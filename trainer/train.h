@@ -5,6 +5,7 @@
 #include <string>
 
 #include "data/dataset.h"
+#include "data/folds.h"
 #include "data/label_store.h"
 #include "trainer/checkpoint.h"
 #include "trainer/context.h"
@@ -30,6 +31,7 @@ struct TrainSetup {
   fs::path hand_over = {};      // file for all parameters at its best (or last) step; empty: none
   bool hand_over_last = false;
   BalanceOptions balance = {};
+  data::Fold left_out = {};  // rows that are passed over
 };
 
 struct TrainResult {

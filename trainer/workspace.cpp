@@ -138,7 +138,7 @@ base::Json Workspace::common_parts() {
 }
 
 std::string Workspace::teacher_key(const std::string& teacher) {
-  const auto [options, stage, side, salt] = teacher_side(teacher);
+  const auto [options, stage, side, salt, left_out] = teacher_side(teacher);
   if (const auto file = models::ready_file(options.model.options.get()); !file.empty()) {
     auto model = side.at("model");
     model.erase("file");  // what is in it counts, not where it lies

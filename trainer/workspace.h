@@ -10,6 +10,7 @@
 #include "data/label_store.h"
 #include "models/model.h"
 #include "trainer/context.h"
+#include "trainer/folds.h"
 #include "trainer/job.h"
 #include "trainer/next_item.h"
 #include "trainer/stage.h"
@@ -22,6 +23,7 @@ struct TeacherSide {
   std::string stage;  // "teacher", "teachers/<name>"
   const base::Json& resolved;
   std::uint64_t salt;
+  data::Fold left_out = {};  // rows that it is trained without
 };
 
 struct LossStage;
@@ -71,7 +73,9 @@ class Workspace {
   [[nodiscard]] std::set<std::string> asked_teachers();
   [[nodiscard]] TeacherSide teacher_side(const std::string& teacher) const;
 
-  /// Label sets. What a set of this job is, made by `teacher`; its key, and what of that does not depend on events.
+  /// Label sets. Those who label it, loaded; what it is, made by a model such as `teacher`; its key, and what of that
+  /// does not depend on events.
+  [[nodiscard]] LabelTeachers label_teachers(const std::string& set);
   [[nodiscard]] data::LabelSpec label_spec(const std::string& set, models::SequenceModel& teacher);
   [[nodiscard]] std::string labels_key(const std::string& set);
   [[nodiscard]] std::string label_recipe(const std::string& set);

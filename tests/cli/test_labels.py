@@ -129,10 +129,47 @@ def made_elsewhere(decant):
     decant.fails(3, "labels", "verify", "mine", says=["part-00000.h5"])
 
 
+def out_of_fold(decant):
+    text = TINY_JOB.replace("labels: {k: 10}", "labels: {k: 10, folds: 2}").replace("folder: run,", "folder: folds,")
+    job = decant.write("folds.yaml", text)
+    stages = [f"teachers/teacher.fold-{fold}-of-2" for fold in (0, 1)]
+    decant.ok("import", job)
+    plan = decant.ok("run", job, "--dry-run")
+    expect(all(stage in plan for stage in stages), plan)
+    decant.ok("train-teacher", job)
+    records = [json.loads(decant.path(f"folds/stages/{stage}.json").read_text())["result"] for stage in ("teacher", *stages)]
+    expect(len({record["weights_hash"] for record in records}) == 3, str(records))
+    shares = [record["steps"] / record["epochs"] for record in records]  # half of the rows each
+    expect(max(shares[1:]) < shares[0], f"steps an epoch of the teacher and those without a fold: {shares}")
+    decant.ok("run", job)
+    manifest = json.loads(decant.path("folds/labels/teacher/manifest.json").read_text())
+    expect(manifest["folds"]["teacher_hashes"] == [record["weights_hash"] for record in records[1:]], str(manifest))
+    status = json.loads(decant.ok("labels", "status", job, "--json"))["teacher"]
+    expect((status["rows"], status["stale"], status["missing"]) == (200, 0, 0), str(status))
+    verified = json.loads(decant.ok("labels", "verify", job, "--json"))["teacher"]
+    expect(verified["covers"] == 1 and verified["probe"]["largest_logit_error"] < 0.05, str(verified))
+    said = decant.run("run", job).stderr
+    expect(all(f"{stage}: as before" in said for stage in (*stages, "labels/teacher", "student")), said)
+    # The same bytes at two ranks; not those of the teacher that has seen every row.
+    one = decant.path("folds/labels/teacher/part-00000.h5").read_bytes()
+    shutil.rmtree(decant.path("folds/labels"))
+    decant.ok("label", job, ranks=2)
+    expect(one == decant.path("folds/labels/teacher/part-00000.h5").read_bytes(), "other bytes at two ranks")
+    decant.ok("label", job, "--set", "labels.folds=0")
+    expect(one != decant.path("folds/labels/teacher/part-00000.h5").read_bytes(), "the teacher's own labels are the same")
+    decant.fails(6, "label", job, "--set", "labels.folds=3", says=["teacher.fold-0-of-3", "train-teacher"], alone=False)
+    decant.fails(2, "run", job, "--set", "labels.folds=1", says=["'labels.folds'", "at least 2"])
+    decant.fails(2, "run", job, "--set", "labels.sets={states: {kind: hidden, folds: 2}}",
+                 says=["'labels.sets.states.folds'", "'hidden'"])
+    decant.fails(2, "run", job, "--set", "teacher.weights=folds/teacher/weights.safetensors",
+                 says=["'labels.folds'", "taken from a file"])
+
+
 def test(decant):
     decant.fails(2, "labels", "status", says=["say status or verify"])
     sets_of_every_kind(decant)
     rows_are_appended(decant)
+    out_of_fold(decant)
     made_elsewhere(decant)
 
 

@@ -71,6 +71,38 @@ class SamplerTest : public testing::Test {
   std::unique_ptr<Dataset> dataset_;
 };
 
+TEST_F(SamplerTest, FoldsDivideTheRows) {
+  open(5000);
+  constexpr std::int64_t kFolds = 3;
+  Ints all;
+  for (std::int64_t fold = 0; fold < kFolds; ++fold) {
+    const Fold left_out{11, fold, kFolds};
+    const Sampler sampler(*dataset_, batches_of(64), kMaxLength, 1, left_out);
+    const auto plans = plans_of(sampler, {});
+    EXPECT_EQ(static_cast<std::int64_t>(plans.size()), sampler.steps(0));
+    Ints expected, left;
+    for (const auto row : rows_with_targets()) (left_out.has(row) ? left : expected).push_back(row);
+    EXPECT_EQ(sorted(rows_of(plans)), expected);
+    EXPECT_NEAR(static_cast<double>(left.size()), static_cast<double>(rows_with_targets().size()) / kFolds, 150);
+    all.insert(all.end(), left.begin(), left.end());
+  }
+  EXPECT_EQ(sorted(all), rows_with_targets());
+  EXPECT_FALSE(Fold{}.has(0));
+}
+
+TEST_F(SamplerTest, NothingIsLeftWithoutTheOnlyRow) {
+  write_rows(folder_ / "dataset", {{0, 1, 2, 3}});
+  dataset_ = std::make_unique<Dataset>(folder_ / "dataset");
+  const auto fold = fold_of(1, 0, 2);
+  EXPECT_NO_THROW(Sampler(*dataset_, batches_of(4), kMaxLength, 1, {1, 1 - fold, 2}));
+  try {
+    const Sampler sampler(*dataset_, batches_of(4), kMaxLength, 1, {1, fold, 2});
+    FAIL() << "a sampler without rows";
+  } catch (const base::ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("outside of fold " + std::to_string(fold) + " of 2"), std::string::npos);
+  }
+}
+
 TEST_F(SamplerTest, TheOrderIsAPermutation) {
   for (const std::size_t rows : {1, 2, 4095, 4096, 4097, 3 * 4096, 3 * 4096 + 5, 5 * 4096 - 1}) {
     for (const std::size_t cache_bytes : {std::size_t{0}, std::size_t{220'000}, std::size_t{1} << 30}) {

@@ -247,7 +247,7 @@ class Parity : public testing::Test {
     spec.columns = kind->columns(trainer::label_shape(*teacher, *kind, *dataset_, data::Element::kF16));
     Place place(communicator, folder_, threads);
     place.stop = stop;
-    return trainer::label_dataset(*teacher, *kind, *dataset_, spec, folder_ / name, place.context);
+    return trainer::label_dataset({{teacher}}, *kind, *dataset_, spec, folder_ / name, place.context);
   }
 
   static std::vector<trainer::NamedLoss> make_losses(const Job& job) {

@@ -183,8 +183,9 @@ TEST_F(BrokenModel, LabellingNamesTheRows) {
   spec.catalogue_hash = dataset_->info().catalogue_hash, spec.content_hash = dataset_->info().content_hash;
   const auto kind = kind_of(spec);
   spec.columns = kind->columns(label_shape(*model_, *kind, *dataset_, data::Element::kF16));
-  const auto message = message_of<NumericError>(
-      [&] { static_cast<void>(label_dataset(*model_, *kind, *dataset_, spec, folder_ / "labels", alone_.context)); });
+  const auto message = message_of<NumericError>([&] {
+    static_cast<void>(label_dataset({{model_}}, *kind, *dataset_, spec, folder_ / "labels", alone_.context));
+  });
   EXPECT_CONTAINS(message, "the teacher's scores of rows 0 to 63 are not finite");
   EXPECT_FALSE(std::filesystem::exists(folder_ / "labels" / "manifest.json"));
 }
