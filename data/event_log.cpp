@@ -92,21 +92,30 @@ void EventLog::add(std::string_view user, std::span<const std::string_view> item
   runs_.back().events += items.size();
 }
 
+void EventLog::add(std::string_view user, std::string_view item, std::int64_t time) {
+  add(user, std::span(&item, 1));
+  times_.push_back(time);
+}
+
 UserEvents EventLog::take() {
   UserEvents out;
   out.offsets.assign(static_cast<std::size_t>(users().size()) + 1, 0);
   for (const Run& run : runs_) out.offsets[run.user + 1] += run.events;
   for (std::size_t u = 0; u < out.users(); ++u) out.offsets[u + 1] += out.offsets[u];
   out.items.resize(events_.size());
+  out.times.resize(times_.size());
   std::vector<std::uint64_t> next(out.offsets.begin(), out.offsets.end() - 1);
-  auto from = events_.begin();
+  std::ptrdiff_t from = 0;
   for (const Run& run : runs_) {
-    std::copy_n(from, run.events, out.items.begin() + static_cast<std::ptrdiff_t>(next[run.user]));
+    const auto to = static_cast<std::ptrdiff_t>(next[run.user]);
+    std::copy_n(events_.begin() + from, run.events, out.items.begin() + to);
+    if (!times_.empty()) std::copy_n(times_.begin() + from, run.events, out.times.begin() + to);
     from += static_cast<std::ptrdiff_t>(run.events);
     next[run.user] += run.events;
   }
   runs_ = {};
   events_ = {};
+  times_ = {};
   return out;
 }
 

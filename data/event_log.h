@@ -44,10 +44,11 @@ class StringTable {
   std::vector<Slot> slots_;
 };
 
-/// Events by user, in time order: user u has items[offsets[u], offsets[u + 1]).
+/// Events by user: user u has items[offsets[u], offsets[u + 1]).
 struct UserEvents {
   std::vector<std::uint64_t> offsets{0};
   std::vector<std::uint32_t> items;
+  std::vector<std::int64_t> times;  // of each event; none: they are in the order of time
   [[nodiscard]] std::size_t users() const { return offsets.size() - 1; }
 };
 
@@ -55,6 +56,8 @@ class EventLog {
  public:
   /// Appends to what is known of the user.
   void add(std::string_view user, std::span<const std::string_view> items);
+  /// One event with its time. REQUIRES: every event has one, or none has.
+  void add(std::string_view user, std::string_view item, std::int64_t time);
   [[nodiscard]] const TextColumn& users() const { return users_.texts(); }
   [[nodiscard]] const TextColumn& items() const { return items_.texts(); }
   /// Gathers each user's events, users in order of first appearance; the log's own copy is freed.
@@ -70,6 +73,7 @@ class EventLog {
   std::vector<StringTable::Key> keys_;  // of the line being added
   std::vector<Run> runs_;
   std::vector<std::uint32_t> events_;
+  std::vector<std::int64_t> times_;
 };
 
 }  // namespace decant::data

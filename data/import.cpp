@@ -11,6 +11,7 @@
 #include "data/errors.h"
 #include "data/event_filters.h"
 #include "data/event_log.h"
+#include "data/event_order.h"
 #include "data/import_formats.h"
 #include "data/line_reader.h"
 
@@ -23,7 +24,8 @@ constexpr int kImporterVersion = 1;
 constexpr double kHuge = 1e15;
 
 const std::map<std::string, ReadFormat>& formats() {
-  static const std::map<std::string, ReadFormat> table{{"sequences", read_sequences}};
+  static const std::map<std::string, ReadFormat> table{{"interactions", read_interactions},
+                                                       {"sequences", read_sequences}};
   return table;
 }
 
@@ -47,6 +49,7 @@ void check_options(const ImportOptions& options) {
   };
   one_of("duplicates", options.duplicates, "keep", "collapse");
   one_of("on_error", options.on_error, "stop", "skip");
+  if (options.format == "interactions") options.interactions.check();
 }
 
 std::int64_t total_bytes(const std::vector<std::string>& files) {
@@ -79,10 +82,17 @@ class ProgressClock {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
+/// The options of the format itself.
+base::Json own_options(const ImportOptions& options) {
+  auto copy = options.interactions;
+  return options.format == "interactions" ? base::write_options(copy) : base::Json();
+}
+
 std::string key_from(const ImportOptions& options, const std::vector<std::string>& file_hashes) {
   base::Hasher hasher;
   hasher.add("import " + std::to_string(kImporterVersion) + " " + options.format + " " + options.duplicates + " " +
              options.on_error + " " + std::to_string(options.k_core) + " " + std::to_string(options.min_events));
+  if (const auto own = own_options(options); !own.is_null()) hasher.add(own.dump());
   for (const std::string& hash : file_hashes) hasher.add(hash);
   return hasher.hex();
 }
@@ -97,7 +107,8 @@ std::vector<std::string> read_files(const ImportOptions& options, EventLog& log,
   for (const std::string& name : options.files) {
     const fs::path path = name;
     LineReader lines(path);
-    const ImportSource source{lines, path, options.on_error == "skip", [&] { clock.tick(done + lines.bytes_read()); }};
+    const ImportSource source{lines, path, options, options.on_error == "skip",
+                              [&] { clock.tick(done + lines.bytes_read()); }};
     read(source, log, summary);
     done += lines.bytes_read();
     hashes.push_back(lines.hash());
@@ -112,6 +123,10 @@ void count_rows(const DatasetContent& content, ImportSummary& summary) {
   summary.events = static_cast<std::int64_t>(content.events.size());
   for (std::size_t row = 0; row + 1 < content.offsets.size(); ++row)
     summary.training_only_users += content.offsets[row + 1] - content.offsets[row] < 3;
+  const std::vector<std::uint32_t> counts = count_training(content);
+  for (std::size_t row = 0; row + 1 < content.offsets.size(); ++row)
+    if (content.offsets[row + 1] - content.offsets[row] >= 3)
+      summary.cold_test_targets += counts[content.events[content.offsets[row + 1] - 1]] == 0;
 }
 
 }  // namespace
@@ -123,33 +138,52 @@ void ImportOptions::describe(base::Fields& fields) {
   fields.integer("min_events", min_events, {1, kHuge}, "drop users with fewer events, after k_core");
   fields.text("duplicates", duplicates, "consecutive repeats of an item in what was read", {"keep", "collapse"});
   fields.text("on_error", on_error, "what a malformed line does: end the import, or be counted", {"stop", "skip"});
+  fields.group("interactions", interactions, "how a log of interactions is read");
+}
+
+base::Json InteractionCounts::to_json() const {
+  return {{"missing_values", missing_values},
+          {"other_kinds", other_kinds},
+          {"below_rating", below_rating},
+          {"without_quantity", without_quantity},
+          {"outside_time", outside_time},
+          {"same_events", same_events},
+          {"sessions", sessions},
+          {"first_time", first_time},
+          {"last_time", last_time}};
 }
 
 base::Json ImportSummary::to_json() const {
-  return {{"lines", lines},
-          {"malformed_lines", malformed_lines},
-          {"events_read", events_read},
-          {"repeats_collapsed", repeats_collapsed},
-          {"users_dropped_k_core", users_dropped_k_core},
-          {"items_dropped_k_core", items_dropped_k_core},
-          {"events_dropped_k_core", events_dropped_k_core},
-          {"users_dropped_min_events", users_dropped_min_events},
-          {"items_dropped_min_events", items_dropped_min_events},
-          {"events_dropped_min_events", events_dropped_min_events},
-          {"users", users},
-          {"items", items},
-          {"events", events},
-          {"training_only_users", training_only_users}};
+  base::Json tree{{"lines", lines},
+                  {"malformed_lines", malformed_lines},
+                  {"events_read", events_read},
+                  {"repeats_collapsed", repeats_collapsed},
+                  {"users_dropped_k_core", users_dropped_k_core},
+                  {"items_dropped_k_core", items_dropped_k_core},
+                  {"events_dropped_k_core", events_dropped_k_core},
+                  {"users_dropped_min_events", users_dropped_min_events},
+                  {"items_dropped_min_events", items_dropped_min_events},
+                  {"events_dropped_min_events", events_dropped_min_events},
+                  {"users", users},
+                  {"items", items},
+                  {"events", events},
+                  {"training_only_users", training_only_users},
+                  {"cold_test_targets", cold_test_targets}};
+  if (interactions) tree["interactions"] = interactions->to_json();
+  return tree;
 }
 
 ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress) {
   check_options(options);
   EventLog log;
   ImportSummary summary;
+  if (options.format == "interactions") summary.interactions.emplace();
   const std::vector<std::string> hashes = read_files(options, log, summary, progress);
   UserEvents events = log.take();
+  TextColumn users = log.users();
+  if (!events.times.empty()) order_events(options.interactions, events, users, *summary.interactions);
   filter_events(options, log.items().size(), events, summary);
-  DatasetContent content = compact(events, log.users(), log.items());
+  DatasetContent content = compact(events, users, log.items());
   if (content.rows() == 0)
     throw base::ConfigError("nothing is left to import: " + std::to_string(summary.lines) + " lines, " +
                             std::to_string(summary.malformed_lines) + " of them malformed, " +
@@ -160,6 +194,7 @@ ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, 
                     {"k_core", options.k_core},         {"min_events", options.min_events},
                     {"duplicates", options.duplicates}, {"on_error", options.on_error},
                     {"summary", summary.to_json()}};
+  if (const auto own = own_options(options); !own.is_null()) content.import["interactions"] = own;
   write_dataset(content, out);
   return summary;
 }

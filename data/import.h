@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/options.h"
+#include "data/interaction_options.h"
 
 namespace decant::data {
 
@@ -20,7 +22,16 @@ struct ImportOptions : base::Options {
   std::int64_t min_events = 1;      // drop users with fewer events (after k-core)
   std::string duplicates = "keep";  // keep | collapse: consecutive repeats of an item, once, before k-core
   std::string on_error = "stop";    // stop | skip: a malformed line
+  InteractionOptions interactions;
   void describe(base::Fields& fields) override;
+};
+
+/// Events of a log of interactions that were dropped, and why; what is left lies between the two times.
+struct InteractionCounts {
+  std::int64_t missing_values = 0, other_kinds = 0, below_rating = 0, without_quantity = 0, outside_time = 0;
+  std::int64_t same_events = 0, sessions = 0;
+  std::string first_time, last_time;  // empty: without times
+  [[nodiscard]] base::Json to_json() const;
 };
 
 /// Counts of what was read, kept and dropped, and why; also stored in the manifest. Blank lines are not counted.
@@ -29,6 +40,8 @@ struct ImportSummary {
   std::int64_t users_dropped_k_core = 0, items_dropped_k_core = 0, events_dropped_k_core = 0;
   std::int64_t users_dropped_min_events = 0, items_dropped_min_events = 0, events_dropped_min_events = 0;
   std::int64_t users = 0, items = 0, events = 0, training_only_users = 0;
+  std::int64_t cold_test_targets = 0;             // items that training has never seen
+  std::optional<InteractionCounts> interactions;  // of that format
   [[nodiscard]] base::Json to_json() const;
 };
 
@@ -36,9 +49,11 @@ struct ImportSummary {
 using ImportProgress = std::function<void(std::int64_t done, std::int64_t total)>;
 
 /// Reads `options.files` and writes the dataset to `out`, whole or not at all. `sequences`: a line is a user and one or
-/// more items in time order, separated by blanks or tabs; further lines of a user append. Rows are users in order of
-/// first appearance, items likewise. Throws DataError with file and line for a malformed line (no item, an invalid
-/// UTF-8 or control character, an id over 255 bytes), ConfigError for an unknown format or when nothing is left.
+/// more items in time order, separated by blanks or tabs; further lines of a user append. `interactions`: a line is one
+/// event, in any order of time; events of one time keep the order of the lines. Rows are users in order of first
+/// appearance, items likewise; sessions follow each other. Files may be gzip or zstd. Throws DataError with file and line
+/// for a malformed line (no item, an invalid UTF-8 or control character, an id over 255 bytes), ConfigError for an unknown
+/// format or when nothing is left.
 ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress = {});
 
 /// The key of an import: hashes of the input files' bytes, of the options that affect the result, and the version of

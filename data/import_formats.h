@@ -14,6 +14,7 @@ namespace decant::data {
 struct ImportSource {
   LineReader& lines;
   const fs::path& path;
+  const ImportOptions& options;
   bool skip_malformed = false;
   std::function<void()> tick;  // to be called now and then, for progress
 };
@@ -22,5 +23,8 @@ using ReadFormat = void (*)(const ImportSource& source, EventLog& log, ImportSum
 
 /// A line is a user and one or more items in time order, separated by blanks or tabs. Blank lines are passed over.
 void read_sequences(const ImportSource& source, EventLog& log, ImportSummary& summary);
+
+/// A line is an event: InteractionOptions.
+void read_interactions(const ImportSource& source, EventLog& log, ImportSummary& summary);
 
 }  // namespace decant::data

@@ -1,31 +1,20 @@
 #include "data/line_reader.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
 #include <span>
 
-#include "base/errors.h"
+#include "data/errors.h"
 
 namespace decant::data {
 
 namespace {
 
-constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
+constexpr std::size_t kBufferBytes = std::size_t{1} << 20, kMaxLineBytes = std::size_t{1} << 28;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 }  // namespace
 
-LineReader::LineReader(const fs::path& path) : path_(path), buffer_(kBufferBytes) {
-  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor_ < 0) throw base::FileError(path.string(), std::string("cannot open: ") + std::strerror(errno));
-}
-
-LineReader::~LineReader() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
+LineReader::LineReader(const fs::path& path) : path_(path), source_(path), buffer_(kBufferBytes) {}
 
 bool LineReader::refill() {
   if (at_end_) return false;
@@ -34,14 +23,13 @@ bool LineReader::refill() {
     end_ -= begin_;
     begin_ = 0;
   }
-  if (end_ == buffer_.size()) buffer_.resize(2 * buffer_.size());  // a line longer than the buffer
-  ssize_t got = 0;
-  do got = ::read(descriptor_, buffer_.data() + end_, buffer_.size() - end_);
-  while (got < 0 && errno == EINTR);
-  if (got < 0) throw base::FileError(path_.string(), std::string("cannot read: ") + std::strerror(errno));
-  hasher_.add(std::as_bytes(std::span(buffer_).subspan(end_, static_cast<std::size_t>(got))));
-  end_ += static_cast<std::size_t>(got);
-  bytes_read_ += got;
+  if (end_ == buffer_.size()) {  // a line longer than the buffer
+    if (buffer_.size() >= kMaxLineBytes)
+      throw DataError(path_.string(), "", line_number_ + 1, "the line has over 256 MiB: is this a text file?");
+    buffer_.resize(2 * buffer_.size());
+  }
+  const std::size_t got = source_.read(std::span(buffer_).subspan(end_));
+  end_ += got;
   at_end_ = got == 0;
   return !at_end_;
 }

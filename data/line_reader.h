@@ -1,4 +1,4 @@
-// A text file line by line, through a buffer of our own; lines of any length.
+// A text file line by line, plain or compressed, through a buffer of our own.
 #pragma once
 
 #include <cstdint>
@@ -7,39 +7,37 @@
 #include <string_view>
 #include <vector>
 
-#include "base/hash.h"
+#include "data/byte_source.h"
 
 namespace decant::data {
 
 namespace fs = std::filesystem;
 
-/// Throws FileError with the system's reason when the file cannot be opened or read.
+/// Throws FileError with the system's reason when the file cannot be opened or read, DataError when compressed bytes are
+/// damaged or a line has over 256 MiB.
 class LineReader {
  public:
   explicit LineReader(const fs::path& path);
-  ~LineReader();
-  LineReader(const LineReader&) = delete;
-  LineReader& operator=(const LineReader&) = delete;
 
   /// False at the end. `line` is without its end (LF or CRLF) and valid until the next call; a byte order mark at the
   /// start of the file is left out.
   [[nodiscard]] bool next(std::string_view& line);
   /// Number of the line that next() gave last, from 1.
   [[nodiscard]] std::int64_t line_number() const { return line_number_; }
-  [[nodiscard]] std::int64_t bytes_read() const { return bytes_read_; }
-  /// Hash of the bytes read so far: of the whole file after the last line.
-  [[nodiscard]] std::string hash() const { return hasher_.hex(); }
+  /// Of the file as it lies on disk.
+  [[nodiscard]] std::int64_t bytes_read() const { return source_.bytes_read(); }
+  /// Hash of those bytes: of the whole file after the last line.
+  [[nodiscard]] std::string hash() const { return source_.hash(); }
 
  private:
   [[nodiscard]] bool refill();
 
   fs::path path_;
-  int descriptor_ = -1;
+  ByteSource source_;
   std::vector<char> buffer_;
   std::size_t begin_ = 0, end_ = 0;  // unread bytes of the buffer
   bool at_end_ = false;
-  std::int64_t line_number_ = 0, bytes_read_ = 0;
-  base::Hasher hasher_;
+  std::int64_t line_number_ = 0;
 };
 
 }  // namespace decant::data

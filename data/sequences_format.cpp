@@ -4,13 +4,12 @@
 #include <vector>
 
 #include "data/errors.h"
+#include "data/id_text.h"
 #include "data/import_formats.h"
 
 namespace decant::data {
 
 namespace {
-
-constexpr std::size_t kMaxIdBytes = 255;
 
 enum Kind : std::uint8_t { kPlain, kBlank, kControl, kHigh };
 
@@ -24,39 +23,6 @@ constexpr std::array<Kind, 256> kKinds = [] {
 
 Kind kind_of(char c) { return kKinds[static_cast<unsigned char>(c)]; }
 
-/// Bytes of the well-formed UTF-8 character at the start of `text` (Unicode 15, table 3-7), 0 when there is none.
-std::size_t character_bytes(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
-  const auto within = [&](std::size_t i, unsigned low, unsigned high) { return byte(i) >= low && byte(i) <= high; };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return within(1, 0x80, 0xbf) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    // No overlong forms, no surrogates.
-    const bool second = within(1, first == 0xe0 ? 0xa0 : 0x80, first == 0xed ? 0x9f : 0xbf);
-    return second && within(2, 0x80, 0xbf) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const bool second = within(1, first == 0xf0 ? 0x90 : 0x80, first == 0xf4 ? 0x8f : 0xbf);
-    return second && within(2, 0x80, 0xbf) && within(3, 0x80, 0xbf) ? 4 : 0;
-  }
-  return 0;
-}
-
-bool valid_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const std::size_t bytes = character_bytes(text);
-    if (bytes == 0) return false;
-    text.remove_prefix(bytes);
-  }
-  return true;
-}
-
-std::string printed(unsigned char byte) {
-  constexpr char digits[] = "0123456789abcdef";
-  return {'0', 'x', digits[byte >> 4], digits[byte & 15]};
-}
-
 /// Cuts a line into ids. Returns what is wrong with it, empty when nothing is.
 std::string split(std::string_view line, std::vector<std::string_view>& ids) {
   ids.clear();
@@ -68,7 +34,7 @@ std::string split(std::string_view line, std::vector<std::string_view>& ids) {
     bool high = false;
     for (; at < line.size() && kind_of(line[at]) != kBlank; ++at) {
       const Kind kind = kind_of(line[at]);
-      if (kind == kControl) return "a control character (byte " + printed(static_cast<unsigned char>(line[at])) + ")";
+      if (kind == kControl) return "a control character (byte " + printed_byte(line[at]) + ")";
       high |= kind == kHigh;
     }
     const std::string_view id = line.substr(begin, at - begin);

@@ -16,7 +16,7 @@ cuda_version=13.0
 # The compiler, where the machine has no CUDA toolkit of that version.
 nvcc_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85)
 build_packages=(g++ cmake ninja-build git ca-certificates python3-venv libopenmpi-dev openmpi-bin libhdf5-dev
-  prometheus-cpp-dev libcpp-httplib-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libgtest-dev)
+  prometheus-cpp-dev libcpp-httplib-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libzstd-dev libgtest-dev)
 test_packages=(libbenchmark-dev clang-format clang-tidy)
 test_wheels=(numpy h5py safetensors xxhash)
 

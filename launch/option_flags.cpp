@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "launch/job_file.h"
 
@@ -30,9 +31,17 @@ class FlagAdder final : public base::Fields {
     const auto as_it_is = [](const std::string& text) { return base::Json(text); };
     add(name, choices.empty() ? "TEXT" : base::join(choices, "|"), value, help, as_it_is);
   }
-  void texts(std::string_view name, std::vector<std::string>&, std::string_view) override { refuse(name); }
+  void texts(std::string_view name, std::vector<std::string>& value, std::string_view help) override {
+    add(name, "[TEXT,...]", base::Json(value).dump(), help, &parse_value);
+  }
   void reals(std::string_view name, std::vector<double>&, base::Range, std::string_view) override { refuse(name); }
-  void group(std::string_view name, base::Options&, std::string_view) override { refuse(name); }
+  /// Flags of a group have no prefix; what is given lies in its map.
+  void group(std::string_view name, base::Options& value, std::string_view) override {
+    if (skips(std::string(name))) return;
+    const std::string outer = std::exchange(group_, group_ + "/" + std::string(name));
+    value.describe(*this);
+    group_ = outer;
+  }
   void kind(std::string_view name, base::KindOptions&, const base::KindSet&, std::string_view) override {
     refuse(name);
   }
@@ -60,9 +69,10 @@ class FlagAdder final : public base::Fields {
     std::replace(dashed.begin(), dashed.end(), '_', '-');
     app_.add_option_function<std::string>(
             dashed,
-            [&given = given_, key, dashed, parse](const std::string& text) {
+            [&given = given_, place = base::Json::json_pointer(group_ + "/" + key), dashed,
+             parse](const std::string& text) {
               try {
-                given[key] = parse(text);
+                given[place] = parse(text);
               } catch (const base::ConfigError& error) {
                 throw base::ConfigError(dashed + ": " + error.what());
               }
@@ -75,6 +85,7 @@ class FlagAdder final : public base::Fields {
   CLI::App& app_;
   base::Json& given_;
   const std::vector<std::string>& skipped_;
+  std::string group_;  // JSON pointer of the group whose fields are declared
 };
 
 }  // namespace

@@ -10,31 +10,6 @@ namespace {
 
 using namespace testing_support;
 
-using Rows = std::vector<std::vector<std::string>>;
-
-/// What a dataset holds, by original ids, all splits.
-Rows named_rows(const fs::path& folder) {
-  const Dataset dataset(folder);
-  Rows out;
-  for (std::int64_t row = 0; row < dataset.info().rows; ++row) {
-    std::vector<std::string> names;
-    for (const std::int64_t item : dataset.training_events(row)) names.push_back(dataset.item_name(item));
-    if (dataset.length(row) >= 3) {
-      for (const Split split : {Split::kValid, Split::kTest})
-        names.push_back(dataset.item_name(dataset.evaluation_batch(split, row, 1, 1).target_ids.at(0)));
-    }
-    out.push_back(names);
-  }
-  return out;
-}
-
-std::vector<std::string> item_names(const fs::path& folder) {
-  const Dataset dataset(folder);
-  std::vector<std::string> names;
-  for (std::int64_t item = 0; item < dataset.info().items; ++item) names.push_back(dataset.item_name(item));
-  return names;
-}
-
 class Import : public testing::Test {
  protected:
   /// Imports one file of this text into out().
@@ -236,7 +211,7 @@ TEST_F(Import, RefusesUnknownOptions) {
   options_.files = {file().string()};
   options_.format = "parquet";
   EXPECT_CONTAINS(message_of<base::ConfigError>([&] { import_dataset(options_, out()); }),
-                  "unknown import format 'parquet' (known: sequences)");
+                  "unknown import format 'parquet' (known: interactions, sequences)");
   options_ = {};
   EXPECT_CONTAINS(message_of<base::ConfigError>([&] { import_dataset(options_, out()); }), "no file to import");
   options_.files = {file().string()};

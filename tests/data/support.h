@@ -65,6 +65,31 @@ inline bool contains(const std::string& text, const std::string& part) { return 
 
 #define EXPECT_CONTAINS(text, part) EXPECT_PRED2(::decant::data::testing_support::contains, (text), std::string(part))
 
+using Rows = std::vector<std::vector<std::string>>;
+
+/// What a dataset holds, by original ids, all splits.
+inline Rows named_rows(const fs::path& folder) {
+  const Dataset dataset(folder);
+  Rows out;
+  for (std::int64_t row = 0; row < dataset.info().rows; ++row) {
+    std::vector<std::string> names;
+    for (const std::int64_t item : dataset.training_events(row)) names.push_back(dataset.item_name(item));
+    if (dataset.length(row) >= 3) {
+      for (const Split split : {Split::kValid, Split::kTest})
+        names.push_back(dataset.item_name(dataset.evaluation_batch(split, row, 1, 1).target_ids.at(0)));
+    }
+    out.push_back(names);
+  }
+  return out;
+}
+
+inline std::vector<std::string> item_names(const fs::path& folder) {
+  const Dataset dataset(folder);
+  std::vector<std::string> names;
+  for (std::int64_t item = 0; item < dataset.info().items; ++item) names.push_back(dataset.item_name(item));
+  return names;
+}
+
 /// A dataset of these rows; users are named u0, u1, ..., items i0, i1, ....
 inline DatasetContent content_of(const std::vector<std::vector<std::uint32_t>>& rows, std::uint32_t items = 0) {
   DatasetContent content;

@@ -1,0 +1,120 @@
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+#include <string>
+
+#include "data/errors.h"
+#include "data/id_text.h"
+#include "data/import_formats.h"
+#include "data/interaction_records.h"
+#include "data/time_text.h"
+
+namespace decant::data {
+
+namespace {
+
+std::optional<double> number_of(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+/// What to do with a record.
+enum class Verdict : std::uint8_t { kKeep, kDrop, kMalformed };
+
+/// Judges the events of one file, and counts those that are dropped.
+class Judge {
+ public:
+  Judge(const InteractionOptions& options, InteractionCounts& counts)
+      : options_(options), counts_(counts), times_(options.time_format) {
+    if (!options.from.empty()) from_ = times_.read(options.from);
+    if (!options.until.empty()) until_ = times_.read(options.until);
+  }
+
+  /// `wrong`: why it is malformed. `time`: of an event that is kept, where there are times.
+  Verdict of(const Record& record, Micros& time, std::string& wrong) {
+    if (const auto verdict = missing(record, wrong); verdict != Verdict::kKeep) return verdict;
+    const auto& kinds = options_.keep_events;
+    if (!kinds.empty() && std::find(kinds.begin(), kinds.end(), record[Value::kEvent]) == kinds.end())
+      return drop(counts_.other_kinds);
+    std::optional<double> rating, quantity;
+    if (!options_.rating.empty() && !(rating = number_of(record[Value::kRating])))
+      return malformed(record, Value::kRating, "number", wrong);
+    if (!options_.quantity.empty() && !(quantity = number_of(record[Value::kQuantity])))
+      return malformed(record, Value::kQuantity, "number", wrong);
+    if (rating && !(*rating >= options_.min_rating)) return drop(counts_.below_rating);
+    if (quantity && !(*quantity > 0)) return drop(counts_.without_quantity);
+    if (!options_.time.empty()) {
+      const auto read = times_.read(record[Value::kTime]);
+      if (!read) return malformed(record, Value::kTime, "time of the format '" + options_.time_format + "'", wrong);
+      time = *read;
+      if ((from_ && time < *from_) || (until_ && time >= *until_)) return drop(counts_.outside_time);
+    }
+    for (const auto value : {Value::kUser, Value::kItem})
+      if (wrong = wrong_with_id(record[value]); !wrong.empty()) return Verdict::kMalformed;
+    return Verdict::kKeep;
+  }
+
+ private:
+  Verdict missing(const Record& record, std::string& wrong) {
+    const std::array<const std::string*, kValues> asked{&options_.user,  &options_.item,   &options_.time,
+                                                        &options_.event, &options_.rating, &options_.quantity};
+    for (std::size_t v = 0; v < kValues; ++v) {
+      if (asked[v]->empty() || !record.values[v].empty()) continue;
+      if (options_.missing == "drop") return drop(counts_.missing_values);
+      wrong = std::string("there is no ") + name_of(static_cast<Value>(v)) + " ('" + *asked[v] +
+              "' is empty; 'interactions.missing: drop' passes over such events)";
+      return Verdict::kMalformed;
+    }
+    return Verdict::kKeep;
+  }
+
+  static Verdict drop(std::int64_t& count) {
+    ++count;
+    return Verdict::kDrop;
+  }
+
+  static Verdict malformed(const Record& record, Value value, const std::string& what, std::string& wrong) {
+    constexpr std::size_t kShown = 40;
+    const auto text = record[value];
+    wrong = std::string(name_of(value)) + " '" + std::string(text.substr(0, kShown)) +
+            (text.size() > kShown ? "...'" : "'") + " is no " + what;
+    return Verdict::kMalformed;
+  }
+
+  const InteractionOptions& options_;
+  InteractionCounts& counts_;
+  TimeReader times_;
+  std::optional<Micros> from_, until_;
+};
+
+}  // namespace
+
+void read_interactions(const ImportSource& source, EventLog& log, ImportSummary& summary) {
+  constexpr std::int64_t kRecordsATick = 1024;
+  const auto& options = source.options.interactions;
+  const std::string path = source.path.string();
+  const auto reader = make_record_reader(options, source.lines, path);
+  Judge judge(options, *summary.interactions);
+  Record record;
+  std::string wrong;
+  while (reader->next(record, wrong)) {
+    if (++summary.lines % kRecordsATick == 0) source.tick();
+    Micros time = 0;
+    const auto verdict = wrong.empty() ? judge.of(record, time, wrong) : Verdict::kMalformed;
+    if (verdict == Verdict::kMalformed && !source.skip_malformed)
+      throw DataError(path, "", record.line, wrong + " (--on-error skip passes over such lines)");
+    summary.malformed_lines += verdict == Verdict::kMalformed;
+    if (verdict != Verdict::kKeep) continue;
+    ++summary.events_read;
+    const auto item = record[Value::kItem];
+    if (options.time.empty())
+      log.add(record[Value::kUser], std::span(&item, 1));
+    else
+      log.add(record[Value::kUser], item, time);
+  }
+}
+
+}  // namespace decant::data
