@@ -36,6 +36,19 @@ def test(decant):
     skipped = decant.ok("import", "--out", "e", "--on-error", "skip", "bad.txt")
     expect(value(skipped, "malformed_lines") == "1", f"the line was not counted:\n{skipped}")
 
+    # A log of interactions, by flags and by a job file: the same dataset.
+    decant.write("log.csv", "who,what,when,kind\nb,x,2020-01-02,buy\na,y,2020-01-01,buy\nb,z,2020-01-01,buy\nb,w,2020-01-03,view\n")
+    flags = ["--user", "who", "--item", "what", "--time", "when", "--event", "kind", "--keep-events", "[buy]"]
+    shown = decant.ok("import", "--format", "interactions", "--out", "log", *flags, "log.csv")
+    expect((value(shown, "other_kinds"), value(shown, "events")) == ("1", "3"), f"no summary:\n{shown}")
+    decant.write("log.yaml", "version: 1\nrun: {folder: run}\ndata: {import: {format: interactions, files: [log.csv], interactions: "
+                             "{user: who, item: what, time: when, event: kind, keep_events: [buy]}}}\n")
+    decant.ok("import", "log.yaml")
+    infos = [json.loads(decant.ok("inspect", folder, "--json")) for folder in ("log", "run/dataset")]
+    expect(infos[0]["content_hash"] == infos[1]["content_hash"], f"flags and job file gave two datasets: {infos}")
+    decant.fails(3, "import", "--format", "interactions", "--out", "e", "log.csv", says=["log.csv: line 1", "no column 'user'", "who,"])
+    decant.fails(2, "import", "--format", "interactions", "--out", "e", *flags, "--from", "soon", "log.csv", says=["'interactions.from'"])
+
     decant.fails(3, "import", "--out", "f", "nothing.txt", says=["nothing.txt", "No such file"])
     decant.fails(2, "import", "--out", "f", "--format", "sequenses", "b.txt", says=["did you mean 'sequences'?"])
     decant.write("mine/thesis.txt", "years of work\n")
