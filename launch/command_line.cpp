@@ -10,6 +10,7 @@
 #include "data/synthesize.h"
 #include "launch/option_flags.h"
 #include "trainer/compare.h"
+#include "trainer/recommend.h"
 
 namespace decant::launch {
 
@@ -78,6 +79,14 @@ void declare_labels(CLI::App& app, CommandLine& line) {
   app.add_flag("--json", line.json, "Print JSON");
 }
 
+void declare_recommend(CLI::App& app, CommandLine& line) {
+  app.add_option("JOB HISTORIES", line.files, "A job file (YAML), then files of histories; none: standard input");
+  declare_set(app, line);
+  app.add_flag("--json", line.json, "Print a JSON object a history");
+  trainer::RecommendOptions options;
+  add_option_flags(app, options, line.options);
+}
+
 void declare_config(CLI::App& app, CommandLine& line) {
   app.add_option("JOB", line.path, "Job file (YAML); without one: the defaults");
   declare_set(app, line);
@@ -120,6 +129,10 @@ void check_labels(CommandLine& line) {
     refuse(line.command, "say status or verify, and then of what");
 }
 
+void check_recommend(CommandLine& line) {
+  if (line.files.empty()) refuse(line.command, "give a job file");
+}
+
 void check_config(CommandLine& line) {
   if (line.path.empty() && !line.sets.empty()) refuse(line.command, "--set needs a job file");
 }
@@ -149,6 +162,10 @@ constexpr std::array kCommands{
             "decant inspect runs/quickstart/dataset"},
     Command{"labels", "Say which rows a job's label sets have, or verify them", declare_labels, check_labels,
             "decant labels status job.yaml\n  decant labels verify runs/quickstart/labels/teacher"},
+    Command{
+        "recommend", "The best next items of histories, by a finished model: lines in, lines out", declare_recommend,
+        check_recommend,
+        "decant recommend job.yaml histories.txt --k 20\n  echo 'anna bread milk' | decant recommend job.yaml --json"},
     Command{"config", "Print every option with its default as a job file, or a job file with all of them",
             declare_config, check_config,
             "decant config > job.yaml\n  decant config job.yaml --set batch.sequences=256"},

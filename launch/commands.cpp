@@ -17,6 +17,7 @@
 #include "launch/job_text.h"
 #include "launch/labels_command.h"
 #include "launch/plain_text.h"
+#include "launch/recommend_command.h"
 #include "launch/stage_command.h"
 #include "launch/version.h"
 #include "monitoring/progress.h"
@@ -113,6 +114,8 @@ int execute(const CommandLine& line, const trainer::Registries& registries) {
   } else if (line.command == "labels") {
     const base::Json tree = labels_command(line, registries);
     print(line.json ? tree.dump(1, ' ', false, base::Json::error_handler_t::replace) + "\n" : plain_text(tree));
+  } else if (line.command == "recommend") {
+    recommend_command(line, registries);
   } else if (line.command == "config") {
     print_config(line, registries);
   }

@@ -1,0 +1,214 @@
+#include "launch/recommend_command.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <unordered_map>
+
+#include "data/errors.h"
+#include "data/line_reader.h"
+#include "launch/environment.h"
+#include "launch/job_file.h"
+#include "launch/quiet.h"
+#include "trainer/errors.h"
+#include "trainer/recommend.h"
+#include "trainer/workspace.h"
+
+namespace decant::launch {
+
+namespace {
+
+using base::ConfigError;
+constexpr std::size_t kBatch = 64;
+
+/// Original ids of the catalogue, both ways.
+class Items {
+ public:
+  explicit Items(const data::Dataset& dataset) {
+    for (std::int64_t item = 0; item < dataset.info().items; ++item) names_.push_back(dataset.item_name(item));
+    for (std::size_t item = 0; item < names_.size(); ++item)
+      ids_.emplace(names_[item], static_cast<std::int64_t>(item));
+  }
+  /// -1 when the catalogue has none of that name.
+  [[nodiscard]] std::int64_t id(std::string_view name) const {
+    const auto at = ids_.find(name);
+    return at == ids_.end() ? -1 : at->second;
+  }
+  [[nodiscard]] const std::string& name(std::int64_t id) const { return names_[static_cast<std::size_t>(id)]; }
+  [[nodiscard]] std::size_t size() const { return names_.size(); }
+
+ private:
+  std::vector<std::string> names_;
+  std::unordered_map<std::string_view, std::int64_t> ids_;
+};
+
+/// Calls visit(line number, line) for every line of a file that is not empty.
+template <class Visit>
+void each_line(const std::string& path, const Visit& visit) {
+  data::LineReader lines(path);
+  std::string_view line;
+  while (lines.next(line))
+    if (!line.empty()) visit(lines.line_number(), line);
+}
+
+trainer::ItemRules rules_of(const trainer::RecommendOptions& options, const Items& items) {
+  trainer::ItemRules rules;
+  const auto list = [&](const std::string& path, bool allow) {
+    if (path.empty()) return;
+    if (rules.allowed.empty()) rules.allowed.assign(items.size(), !allow);
+    each_line(path, [&](std::int64_t, std::string_view line) {
+      if (const auto id = items.id(line); id >= 0) rules.allowed[static_cast<std::size_t>(id)] = allow;
+    });
+  };
+  list(options.allow, true);
+  list(options.block, false);
+  if (options.categories.empty()) return rules;
+  rules.category.assign(items.size(), -1);
+  std::unordered_map<std::string, std::int64_t> numbers;
+  each_line(options.categories, [&](std::int64_t number, std::string_view line) {
+    const auto tab = line.find('\t');
+    if (tab == std::string_view::npos)
+      throw data::DataError(options.categories, "", number, "a line is an item, a tab, and its category");
+    const auto id = items.id(line.substr(0, tab));
+    const auto category = numbers.emplace(line.substr(tab + 1), std::ssize(numbers)).first->second;
+    if (id >= 0) rules.category[static_cast<std::size_t>(id)] = category;
+  });
+  return rules;
+}
+
+struct History {
+  std::string name{};
+  std::vector<std::int64_t> items{};
+  std::int64_t unknown = 0;
+  void add(std::int64_t id) {
+    if (id < 0)
+      ++unknown;
+    else
+      items.push_back(id);
+  }
+};
+
+std::string text_of(const base::Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+History parse_json(std::string_view line, const Items& items, const std::string& path, std::int64_t number) {
+  const auto tree = base::Json::parse(line, nullptr, false);
+  if (!tree.is_object() || !tree.contains("items") || !tree.at("items").is_array())
+    throw data::DataError(path, "", number, "is no JSON object with a list 'items'");
+  History history{tree.contains("id") ? text_of(tree.at("id")) : std::to_string(number)};
+  for (const auto& item : tree.at("items")) history.add(items.id(text_of(item)));
+  return history;
+}
+
+History parse_text(std::string_view line, const Items& items) {
+  History history;
+  for (std::size_t at = 0; at < line.size();) {
+    const auto begin = line.find_first_not_of(" \t", at);
+    if (begin == std::string_view::npos) break;
+    at = std::min(line.find_first_of(" \t", begin), line.size());
+    const auto word = line.substr(begin, at - begin);
+    if (history.name.empty()) {
+      history.name = word;
+    } else {
+      history.add(items.id(word));
+    }
+  }
+  return history;
+}
+
+void print(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    throw base::FileError("standard output", std::strerror(errno));
+}
+
+/// Collects histories, asks for some at once, prints in order.
+class Answers {
+ public:
+  Answers(trainer::Recommender& recommender, const Items& items, bool json)
+      : recommender_(recommender), items_(items), json_(json) {}
+
+  void add(History history) {
+    waiting_.push_back(std::move(history));
+    if (waiting_.size() == kBatch) answer();
+  }
+
+  void answer() {
+    std::vector<std::vector<std::int64_t>> histories;
+    for (const auto& history : waiting_) histories.push_back(history.items);
+    const auto found = recommender_(histories);
+    std::string out;
+    for (std::size_t i = 0; i < waiting_.size(); ++i) {
+      out += json_ ? as_json(waiting_[i], found[i]) : as_text(waiting_[i], found[i]);
+      unknown_ += waiting_[i].unknown;
+      empty_ += waiting_[i].items.empty();
+    }
+    print(out);
+    answered_ += std::ssize(waiting_);
+    waiting_.clear();
+  }
+
+  [[nodiscard]] std::string summary() const {
+    return std::to_string(answered_) + " histories, " + std::to_string(empty_) +
+           " of them without an item of the catalogue (no answer); " + std::to_string(unknown_) + " unknown items";
+  }
+
+ private:
+  [[nodiscard]] std::string as_text(const History& history, const std::vector<trainer::Recommended>& found) const {
+    std::string out;
+    for (const auto& [item, score] : found)
+      out += history.name + "\t" + items_.name(item) + "\t" + base::Json(score).dump() + "\n";
+    return out;
+  }
+  [[nodiscard]] std::string as_json(const History& history, const std::vector<trainer::Recommended>& found) const {
+    base::Json list = base::Json::array();
+    for (const auto& [item, score] : found) list.push_back({{"item", items_.name(item)}, {"score", score}});
+    const base::Json tree{{"id", history.name}, {"items", list}, {"unknown", history.unknown}};
+    return tree.dump(-1, ' ', false, base::Json::error_handler_t::replace) + "\n";
+  }
+
+  trainer::Recommender& recommender_;
+  const Items& items_;
+  bool json_;
+  std::vector<History> waiting_;
+  std::int64_t answered_ = 0, unknown_ = 0, empty_ = 0;
+};
+
+std::shared_ptr<models::SequenceModel> finished_model(trainer::Workspace& space, const std::string& side) {
+  const auto record = trainer::read_stage(space.folder(side));
+  if (!record || !record->done)
+    throw trainer::CheckpointError(space.folder(side).string(),
+                                   "holds no finished " + side + ": run 'decant run' with this job file first");
+  if (side == "teacher") return space.load_model(space.job.teacher, side);
+  return space.load_model(space.job.student, side);
+}
+
+}  // namespace
+
+void recommend_command(const CommandLine& line, const trainer::Registries& registries) {
+  trainer::RecommendOptions options;
+  base::read_options(line.options, options);
+  trainer::JobOptions job(registries);
+  JobFile file = JobFile::load(line.files.front());
+  for (const std::string& assignment : line.sets) file.set(assignment);
+  file.read_into(job, [&] { job.check(); });
+  const auto device = choose_device(job.run.device, 0, 1);
+  Quiet quiet("recommend", device, choose_threads(job.run.threads, {host_name() + " " + allowed_cores()}, 0));
+  use_threads(quiet.context().threads);
+  trainer::Workspace space(job, registries, quiet.context());
+  const auto model = finished_model(space, options.side);
+  const Items items(space.dataset());
+  trainer::Recommender recommender(model, options, rules_of(options, items));
+  Answers answers(recommender, items, line.json);
+  std::vector<std::string> inputs(line.files.begin() + 1, line.files.end());
+  if (inputs.empty()) inputs.emplace_back("/dev/stdin");
+  for (const auto& path : inputs)
+    each_line(path, [&](std::int64_t number, std::string_view text) {
+      const bool is_json =
+          text.find_first_not_of(" \t") != std::string_view::npos && text[text.find_first_not_of(" \t")] == '{';
+      auto history = is_json ? parse_json(text, items, path, number) : parse_text(text, items);
+      if (!history.name.empty()) answers.add(std::move(history));
+    });
+  answers.answer();
+  std::fprintf(stderr, "%s\n", answers.summary().c_str());
+}
+
+}  // namespace decant::launch
