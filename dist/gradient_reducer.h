@@ -23,6 +23,11 @@ struct ReducerStats {
   /// What finish() waited for in the last step; on a device, what its stream did in the last step known so far (the
   /// host never waits to find out).
   double exposed_seconds = 0;
+  /// CPU: time in which a bucket was on its way, as far as this rank has seen. Device: from the first bucket's start to
+  /// the last one's end, of the same step as exposed_seconds.
+  double exchange_seconds = 0;
+  /// Share of the exchange that backward hid, 0 to 1.
+  [[nodiscard]] double hidden() const;
 };
 
 /// Owns one flat gradient buffer a bucket; every parameter's .grad is an alias into it for as long as the reducer lives
