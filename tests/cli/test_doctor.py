@@ -22,7 +22,7 @@ def alone(decant):
     # Two that do not find each other.
     decant.fails(2, "doctor", env={"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"},
                  says=["srun --mpi=pmix"])
-    decant.fails(2, "doctor", "--device", "gpu", says=["--device", "gpu"])
+    decant.fails(2, "doctor", "--device", "gpu", says=["device", "'gpu'"])
     decant.fails(2, "doctor", "nothing.yaml", says=["nothing.yaml"])
 
 

@@ -24,6 +24,7 @@ SlurmdPidFile={folder}/slurmd.pid
 SlurmdLogFile={folder}/slurmd.log
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
+SlurmdParameters=config_overrides
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
@@ -51,9 +52,9 @@ def free_port():
 
 
 class Cluster:
-    """with Cluster(folder) as slurm: slurm.run("sbatch", ...)"""
+    """with Cluster(folder) as slurm: slurm.run("sbatch", ...). `cpus`: as many as Slurm is to believe in."""
 
-    def __init__(self, folder, cpus=2, kill_wait=30):
+    def __init__(self, folder, cpus=8, kill_wait=30):
         self.folder = pathlib.Path(folder)
         self.cpus, self.kill_wait, self.daemons = cpus, kill_wait, []
         self.env = {key: value for key, value in os.environ.items()
