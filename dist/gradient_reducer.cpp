@@ -79,6 +79,21 @@ class Hook final : public autograd::FunctionPostHook {
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
+/// Bytes of a gradient in its bucket.
+std::int64_t padded_bytes(const torch::Tensor& parameter) {
+  return (static_cast<std::int64_t>(parameter.nbytes()) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/// What a bucket may hold, the first one apart.
+std::int64_t bucket_limit(const std::vector<torch::Tensor>& parameters, const ReducerOptions& options) {
+  constexpr std::int64_t kMostBytes = std::int64_t{25} << 20, kBuckets = 8;
+  if (options.bucket_bytes > 0) return static_cast<std::int64_t>(options.bucket_bytes);
+  std::int64_t all = 0;
+  for (const torch::Tensor& parameter : parameters)
+    if (parameter.requires_grad()) all += padded_bytes(parameter);
+  return std::max(static_cast<std::int64_t>(options.first_bucket_bytes), std::min(all / kBuckets, kMostBytes));
+}
+
 std::int64_t bytes_of(const torch::Tensor& flat) { return static_cast<std::int64_t>(flat.nbytes()); }
 
 }  // namespace
@@ -118,6 +133,8 @@ struct GradientReducer::Impl {
 };
 
 void GradientReducer::Impl::assign(const std::vector<torch::Tensor>& parameters, const ReducerOptions& options) {
+  const auto first_limit = static_cast<std::int64_t>(options.first_bucket_bytes);
+  const std::int64_t later_limit = bucket_limit(parameters, options);
   for (auto at = parameters.rbegin(); at != parameters.rend(); ++at) {
     const torch::Tensor& parameter = *at;
     if (!parameter.requires_grad()) continue;
@@ -125,10 +142,8 @@ void GradientReducer::Impl::assign(const std::vector<torch::Tensor>& parameters,
       throw CommError("a parameter is on " + parameter.device().str() + ", its communicator takes " + device.str());
     const auto type = parameter.scalar_type();
     const auto width = static_cast<std::int64_t>(parameter.element_size());
-    const std::int64_t step = kAlignment / width;
-    const std::int64_t padded = (parameter.numel() + step - 1) / step * step;
-    const auto limit =
-        static_cast<std::int64_t>(buckets.size() <= 1 ? options.first_bucket_bytes : options.bucket_bytes);
+    const std::int64_t padded = padded_bytes(parameter) / width;
+    const std::int64_t limit = buckets.size() <= 1 ? first_limit : later_limit;
     const bool fits =
         !buckets.empty() && buckets.back().type == type && (buckets.back().elements + padded) * width <= limit;
     if (!fits) buckets.push_back({.type = type});

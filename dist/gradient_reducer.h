@@ -15,7 +15,9 @@ namespace decant::dist {
 
 struct ReducerOptions {
   std::size_t first_bucket_bytes = std::size_t{1} << 20;  // small, so that the exchange starts early
-  std::size_t bucket_bytes = std::size_t{25} << 20;
+  /// 0: an eighth of all gradients, between the first bucket's size and 25 MiB. A bucket leaves when its last gradient is
+  /// ready, so a model in two buckets would have one half of its exchange after backward.
+  std::size_t bucket_bytes = 0;
 };
 
 struct ReducerStats {
