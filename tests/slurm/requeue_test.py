@@ -1,6 +1,7 @@
 """On a real Slurm: a job of launch/decant.sbatch is requeued in the middle, told that its time is over, and continues to
 the same end as one that nobody disturbed. What srun and mpirun do with signals and exit codes is checked on the way."""
 import concurrent.futures
+import getpass
 import json
 import pathlib
 import sys
@@ -8,7 +9,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
 from _cluster import Cluster, why_not
-from _job import JOB, Run, expect_same, make_log
+from _job import JOB, Run, expect_same, flip, make_log
 from _support import Failed, expect, main, skip
 
 # Long enough to be met in the middle of the teacher and of the student.
@@ -19,13 +20,18 @@ SCRIPT = pathlib.Path(__file__).resolve().parent.parent.parent / "launch" / "dec
 class Submitted:
     """A job in the queue: decant.sbatch, two ranks."""
 
-    def __init__(self, slurm, run, program, *options):
+    def __init__(self, slurm, run, program, *options, slurm_options=()):
         self.slurm, self.run = slurm, run
-        self.number = slurm.submit(SCRIPT, "--program", program, "--no-doctor", *options, "job.yaml", cwd=run.decant.folder)
+        self.number = slurm.submit(*slurm_options, SCRIPT, "--program", program, "--no-doctor", *options, "job.yaml",
+                                   cwd=run.decant.folder)
 
     def log(self):
         path = self.run.decant.path(f"decant-{self.number}.log")
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def logs(self):
+        """Of this and all other jobs of the folder."""
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.run.decant.folder.glob("decant-*.log")))
 
     def wait_until(self, condition, what, seconds=120):
         until = time.monotonic() + seconds
@@ -86,6 +92,24 @@ def cancelled(slurm, run, program):
     expect("exit code 7" in job.log() and "back into the queue" not in job.log(), job.log())
 
 
+def seeds_on_local_disks(slurm, run, program):
+    """An array job on a copy of the dataset; a copy that is damaged is made anew."""
+    shared, local = run.decant.path("shared"), run.decant.path("local")
+    run.decant.ok("import", "--format", "sequences", "--out", shared, "../log.txt")
+    copy = local / f"decant-{getpass.getuser()}" / "shared"
+    for array in ("3-4", "5"):
+        job = Submitted(slurm, run, program, "--seeds", "runs", "--dataset", shared, "--local", local, slurm_options=[f"--array={array}"])
+        job.wait_until(lambda: not slurm.run("squeue", "-h", "-j", job.number), "the seeds end")
+        for seed in array.split("-"):
+            folder = run.decant.path(f"runs/seed-{seed}")
+            expect((folder / "report.json").exists(), f"seed {seed} has no report\n{job.logs()}")
+            resolved = (folder / "job.yaml").read_text()
+            expect(f"seed: {seed}" in resolved and str(copy) in resolved, resolved)
+        run.decant.ok("inspect", copy)
+        flip(next(copy.glob("*.h5")))
+    expect(run.decant.run("inspect", copy).returncode == 3, "the flipped byte was not seen: this test proves nothing")
+
+
 def test(decant):
     why = why_not()
     if why:
@@ -98,7 +122,7 @@ def test(decant):
         refusals(slurm, decant.binary, decant.folder)
 
         def try_one(name, disturb):
-            run, began = Run(decant, name, 2, LONG), time.monotonic()
+            run, began = Run(decant, name, 2, JOB if name == "seeds" else LONG), time.monotonic()
             job = disturb(slurm, run, decant.binary)
             if job:
                 expect_same(run, undisturbed, name)
@@ -108,7 +132,7 @@ def test(decant):
         with concurrent.futures.ThreadPoolExecutor() as pool:
             tries = [pool.submit(try_one, name, disturb) for name, disturb in (
                 ("requeued", requeued), ("time-srun", lambda *what: out_of_time(*what, "srun")),
-                ("time-mpirun", lambda *what: out_of_time(*what, "mpirun")), ("cancelled", cancelled))]
+                ("time-mpirun", lambda *what: out_of_time(*what, "mpirun")), ("cancelled", cancelled), ("seeds", seeds_on_local_disks))]
             for one in tries:
                 one.result()
 
