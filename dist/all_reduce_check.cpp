@@ -51,6 +51,7 @@ double time_once(Communicator& communicator, const torch::Tensor& tensor, int ca
 /// Each repeat's time of the slowest rank.
 std::vector<double> time_repeats(Communicator& communicator, const torch::Tensor& tensor, int calls, int repeats) {
   std::vector<double> times;
+  times.reserve(static_cast<std::size_t>(repeats));
   for (int repeat = 0; repeat < repeats; ++repeat) times.push_back(time_once(communicator, tensor, calls));
   communicator.all_reduce_host(times, Reduce::kMax);
   return times;

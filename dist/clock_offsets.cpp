@@ -37,7 +37,7 @@ std::vector<ClockOffset> clock_offsets(Communicator& communicator, int rounds) {
   std::vector<double> flat(2 * size, 0.0);
   if (communicator.rank() == 0)
     for (std::size_t rank = 1; rank < size; ++rank) {
-      flat[2 * rank] = 1e-9 * static_cast<double>(bounds[rank].low + (bounds[rank].high - bounds[rank].low) / 2);
+      flat[2 * rank] = 0.5e-9 * (static_cast<double>(bounds[rank].low) + static_cast<double>(bounds[rank].high));
       flat[2 * rank + 1] = 0.5e-9 * static_cast<double>(bounds[rank].high - bounds[rank].low);
     }
   communicator.all_reduce_host(flat, Reduce::kSum);

@@ -9,8 +9,8 @@
 namespace decant::launch {
 
 struct DeviceFacts {
-  std::string name = "";  // "NVIDIA H100 80GB HBM3", "" for the CPU
-  std::string id = "";    // tells it from all other devices of all hosts
+  std::string name{};  // "NVIDIA H100 80GB HBM3", "" for the CPU
+  std::string id{};    // tells it from all other devices of all hosts
   std::int64_t free_mib = 0, total_mib = 0;
 };
 
