@@ -155,13 +155,15 @@ def main():
             slow_down(rate)
             found = json.loads(run(*across(folder, decant, "doctor", "--json", "--seconds", "6", "--most-mib", "16"), cwd=folder,
                                    stdout=subprocess.PIPE, env=environment()).stdout)
-            small, large = found["all_reduce"][0], found["all_reduce"][-1]
+            small, large = found["all_reduce"][0], max(found["all_reduce"], key=lambda row: row["bytes"])
             print(f"link {rate or 'as it is'}: hosts {[row['host'] for row in found['ranks']]}, {small['median_us']} us for "
                   f"{small['bytes']} bytes, {large['busbw_gb_s']} GB/s (busbw) for {large['bytes']}", flush=True)
             for model, what in MODELS.items():
                 row = train(folder, decant, model, what["model"], options.steps, options.sequences)
-                print(f"  {model}: {row['mb']:.1f} MB a step, step {row['step_ms']:.0f} ms, exchange {row['exchange_ms']:.0f} ms, "
-                      f"waited {row['wait_ms']:.0f} ms, hidden {row['hidden']:.1%} (over {row['steps']} steps)", flush=True)
+                alone = row["mb"] / large["algbw_gb_s"]  # ms: as long as so many bytes take when nobody computes
+                print(f"  {model}: {row['mb']:.1f} MB a step, {alone:.0f} ms alone; step {row['step_ms']:.0f} ms, on the way "
+                      f"{row['exchange_ms']:.0f} ms, waited {row['wait_ms']:.0f} ms: {row['hidden']:.1%} hidden, "
+                      f"{1 - row['wait_ms'] / alone:.1%} of the time alone saved (over {row['steps']} steps)", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace decant::dist {
 
@@ -84,7 +85,8 @@ std::vector<AllReduceTime> time_all_reduce(Communicator& communicator, const All
   constexpr std::array<std::int64_t, 9> kBytes{8,       1 << 10,  16 << 10, 256 << 10, 1 << 20,
                                                4 << 20, 16 << 20, 64 << 20, 256 << 20};
   constexpr std::int64_t kSmallBytes = 64 << 10;  // up to here a barrier's own jitter would show in a single call
-  constexpr int kSmallCalls = 10, kProbes = 2, kLeast = 5, kMost = 100;
+  constexpr int kSmallCalls = 10, kLeast = 5;
+  constexpr std::size_t kMost = 100;
   const auto fits = [&](std::int64_t bytes) { return bytes <= test.most_bytes; };
   auto sizes_left = static_cast<double>(std::count_if(kBytes.begin(), kBytes.end(), fits));
   const auto begin = Clock::now();
@@ -96,14 +98,21 @@ std::vector<AllReduceTime> time_all_reduce(Communicator& communicator, const All
     // The time of a larger message is at most that of as many smaller ones: a bound, since latency counts again.
     if (!out.empty()) {
       const double guess = out.back().seconds * static_cast<double>(bytes) / static_cast<double>(out.back().bytes);
-      if (left[0] <= 0 || (bytes > kSmallBytes && guess * (kProbes + kLeast) > left[0])) break;
+      if (left[0] <= 0 || (bytes > kSmallBytes && guess * (kLeast + 1) > left[0])) break;
     }
     const auto tensor = torch::zeros({bytes / 4}, torch::TensorOptions(torch::kFloat32).device(communicator.device()));
     const int calls = bytes <= kSmallBytes ? kSmallCalls : 1;
-    const std::vector<double> probes = time_repeats(communicator, tensor, calls, kProbes);  // buffers are made too
-    const double each = std::max(probes.back() * calls, 1e-7), share = left[0] / sizes_left;
-    const int repeats = static_cast<int>(std::clamp(share / each, double{kLeast}, double{kMost}));
-    out.push_back(summarise(bytes, time_repeats(communicator, tensor, calls, repeats), communicator.size()));
+    time_once(communicator, tensor, calls);  // buffers are made
+    const double share = left[0] / sizes_left;
+    const auto size_begin = Clock::now();
+    std::vector<double> times, spent{0};
+    do {
+      const std::vector<double> more = time_repeats(communicator, tensor, calls, kLeast);
+      times.insert(times.end(), more.begin(), more.end());
+      spent[0] = seconds_since(size_begin);
+      communicator.all_reduce_host(spent, Reduce::kMax);
+    } while (spent[0] < share && times.size() < kMost);
+    out.push_back(summarise(bytes, std::move(times), communicator.size()));
     --sizes_left;
   }
   return out;
