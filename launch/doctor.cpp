@@ -168,7 +168,7 @@ std::string verdict(const Examination& found) {
   if (!found.times.empty()) {
     std::array<char, 120> text{};
     std::snprintf(
-        text.data(), text.size(), ": %zu ranks agree on all sums; %.3g us for %lld bytes, %.3g GB/s (busbw) for %lld",
+        text.data(), text.size(), ": %zu ranks agree on all sums; %.4g us for %lld bytes, %.4g GB/s (busbw) for %lld",
         found.ranks.size(), found.times.front().seconds * 1e6, static_cast<long long>(found.times.front().bytes),
         found.times.back().busbw * 1e-9, static_cast<long long>(found.times.back().bytes));
     out += text.data();

@@ -54,7 +54,8 @@ def two_ranks(decant, job):
     expect(len(found["hosts"]) == 1 and found["hosts"][0]["ranks"] == 2, found["hosts"])
     expect(abs(found["ranks"][1]["clock_ms"]) <= found["ranks"][1]["within_ms"] + 1e-3, found["ranks"])
     times = found["all_reduce"]
-    expect([row["bytes"] for row in times][:2] == [8, 1024], times)
+    sizes = [row["bytes"] for row in times]  # how many fit into the time depends on who else is at work
+    expect(sizes[0] == 8 and sizes == sorted(set(sizes)), times)
     for row in times:
         expect(row["least_us"] <= row["median_us"] <= row["most_us"] and row["algbw_gb_s"] == row["busbw_gb_s"], row)
     expect(found["problems"] == [] and found["verdict"].startswith(("good", "usable")), found["verdict"])
