@@ -7,6 +7,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <stdexcept>
@@ -19,6 +20,7 @@ namespace decant::dist {
 namespace {
 
 namespace autograd = torch::autograd;
+using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kAlignment = 64;  // bytes: every gradient begins on a cache line of its own
 
@@ -75,6 +77,23 @@ class Hook final : public autograd::FunctionPostHook {
   std::function<void()> call_;
 };
 
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+/// Bytes of a gradient in its bucket.
+std::int64_t padded_bytes(const torch::Tensor& parameter) {
+  return (static_cast<std::int64_t>(parameter.nbytes()) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/// What a bucket may hold, the first one apart.
+std::int64_t bucket_limit(const std::vector<torch::Tensor>& parameters, const ReducerOptions& options) {
+  constexpr std::int64_t kMostBytes = std::int64_t{25} << 20, kBuckets = 8;
+  if (options.bucket_bytes > 0) return static_cast<std::int64_t>(options.bucket_bytes);
+  std::int64_t all = 0;
+  for (const torch::Tensor& parameter : parameters)
+    if (parameter.requires_grad()) all += padded_bytes(parameter);
+  return std::max(static_cast<std::int64_t>(options.first_bucket_bytes), std::min(all / kBuckets, kMostBytes));
+}
+
 std::int64_t bytes_of(const torch::Tensor& flat) { return static_cast<std::int64_t>(flat.nbytes()); }
 
 }  // namespace
@@ -91,8 +110,10 @@ struct GradientReducer::Impl {
   void on_gradient(Slot& slot);
   void launch_ready();
   void launch(Bucket& bucket);
+  void poll();
   void complete();
   void complete_timed();
+  void read_spans();
 
   Communicator& communicator;
   torch::Device device;
@@ -101,11 +122,19 @@ struct GradientReducer::Impl {
   std::vector<torch::Tensor> flats;
   std::size_t launched = 0;  // buckets launched in this step: always the first ones
   bool armed = false;
-  std::optional<StreamSpan> span;  // of the wait on a device; measured again once it has passed
-  double exposed_seconds = 0;
+  // CPU: the first buckets that are known to be done, and since when one has been on its way.
+  std::size_t arrived = 0;
+  Clock::time_point busy_since;
+  double busy_seconds = 0;
+  // Device: of one step at a time, until both have passed.
+  std::optional<StreamSpan> wait_span, exchange_span;
+  bool measuring = false;
+  double exposed_seconds = 0, exchange_seconds = 0;
 };
 
 void GradientReducer::Impl::assign(const std::vector<torch::Tensor>& parameters, const ReducerOptions& options) {
+  const auto first_limit = static_cast<std::int64_t>(options.first_bucket_bytes);
+  const std::int64_t later_limit = bucket_limit(parameters, options);
   for (auto at = parameters.rbegin(); at != parameters.rend(); ++at) {
     const torch::Tensor& parameter = *at;
     if (!parameter.requires_grad()) continue;
@@ -113,10 +142,8 @@ void GradientReducer::Impl::assign(const std::vector<torch::Tensor>& parameters,
       throw CommError("a parameter is on " + parameter.device().str() + ", its communicator takes " + device.str());
     const auto type = parameter.scalar_type();
     const auto width = static_cast<std::int64_t>(parameter.element_size());
-    const std::int64_t step = kAlignment / width;
-    const std::int64_t padded = (parameter.numel() + step - 1) / step * step;
-    const auto limit =
-        static_cast<std::int64_t>(buckets.size() <= 1 ? options.first_bucket_bytes : options.bucket_bytes);
+    const std::int64_t padded = padded_bytes(parameter) / width;
+    const std::int64_t limit = buckets.size() <= 1 ? first_limit : later_limit;
     const bool fits =
         !buckets.empty() && buckets.back().type == type && (buckets.back().elements + padded) * width <= limit;
     if (!fits) buckets.push_back({.type = type});
@@ -188,8 +215,14 @@ void GradientReducer::Impl::on_gradient(Slot& slot) {
       bucket.streams.push_back(stream);
   }
   launch_ready();
-  // On the CPU nobody else moves the exchange on while backward computes; one test advances every operation.
-  if (device.is_cpu() && launched > 0) (void)buckets[launched - 1].work->test();
+  poll();
+}
+
+/// On the CPU nobody else moves the exchange on while backward computes; one test advances every operation.
+void GradientReducer::Impl::poll() {
+  if (!device.is_cpu() || arrived == launched) return;
+  while (arrived < launched && buckets[arrived].work->test()) ++arrived;
+  if (arrived == launched) busy_seconds += seconds_since(busy_since);
 }
 
 void GradientReducer::Impl::launch_ready() {
@@ -211,6 +244,11 @@ void GradientReducer::Impl::launch(Bucket& bucket) {
       written.block(current);
     }
   }
+  if (device.is_cpu()) {
+    if (arrived == launched) busy_since = Clock::now();
+  } else if (measuring && launched == 0) {
+    exchange_span.emplace(device).begin();
+  }
   bucket.work = communicator.all_reduce(flat, Reduce::kSum);
 }
 
@@ -225,7 +263,8 @@ void GradientReducer::Impl::complete() {
     bucket.work->wait();
     bucket.work.reset();
   }
-  launched = 0;
+  if (device.is_cpu() && arrived != launched) busy_seconds += seconds_since(busy_since);
+  launched = arrived = 0;
 }
 
 /// complete(), and how long it made the caller, or the caller's stream, wait.
@@ -234,16 +273,26 @@ void GradientReducer::Impl::complete_timed() {
     const double before = communicator.waited_seconds();
     complete();
     exposed_seconds = communicator.waited_seconds() - before;
+    exchange_seconds = busy_seconds;
     return;
   }
-  if (span && span->passed()) {
-    exposed_seconds = span->seconds();
-    span.reset();
-  }
-  const bool measure = !span;
-  if (measure) span.emplace(device).begin();
+  if (measuring) wait_span.emplace(device).begin();
   complete();
-  if (measure) span->end();
+  if (!measuring) return;
+  wait_span->end();
+  if (exchange_span) exchange_span->end();
+}
+
+/// Measures this step when what was measured last has been read.
+void GradientReducer::Impl::read_spans() {
+  busy_seconds = 0;
+  if (wait_span && wait_span->passed() && (!exchange_span || exchange_span->passed())) {
+    exposed_seconds = wait_span->seconds();
+    exchange_seconds = exchange_span ? exchange_span->seconds() : 0;
+    wait_span.reset();
+    exchange_span.reset();
+  }
+  measuring = !device.is_cpu() && !wait_span;
 }
 
 GradientReducer::GradientReducer(std::vector<torch::Tensor> parameters, Communicator& communicator,
@@ -262,6 +311,7 @@ GradientReducer::~GradientReducer() {
 void GradientReducer::begin() {
   // A backward that threw has left its exchange half done.
   if (impl_->armed) impl_->complete();
+  impl_->read_spans();
   for (const Slot& slot : impl_->slots) impl_->require_alias(slot);
   for (torch::Tensor& flat : impl_->flats) flat.zero_();
 }
@@ -281,7 +331,13 @@ ReducerStats GradientReducer::finish() {
   ReducerStats stats;
   for (const torch::Tensor& flat : impl_->flats) stats.bytes += bytes_of(flat);
   stats.exposed_seconds = impl_->exposed_seconds;
+  stats.exchange_seconds = impl_->exchange_seconds;
   return stats;
+}
+
+double ReducerStats::hidden() const {
+  if (exchange_seconds <= 0) return 1;
+  return std::clamp(1 - exposed_seconds / exchange_seconds, 0.0, 1.0);
 }
 
 const std::vector<torch::Tensor>& GradientReducer::buckets() const { return impl_->flats; }

@@ -15,7 +15,9 @@ namespace decant::dist {
 
 struct ReducerOptions {
   std::size_t first_bucket_bytes = std::size_t{1} << 20;  // small, so that the exchange starts early
-  std::size_t bucket_bytes = std::size_t{25} << 20;
+  /// 0: an eighth of all gradients, between the first bucket's size and 25 MiB. A bucket leaves when its last gradient is
+  /// ready, so a model in two buckets would have one half of its exchange after backward.
+  std::size_t bucket_bytes = 0;
 };
 
 struct ReducerStats {
@@ -23,6 +25,11 @@ struct ReducerStats {
   /// What finish() waited for in the last step; on a device, what its stream did in the last step known so far (the
   /// host never waits to find out).
   double exposed_seconds = 0;
+  /// CPU: time in which a bucket was on its way, as far as this rank has seen. Device: from the first bucket's start to
+  /// the last one's end, of the same step as exposed_seconds.
+  double exchange_seconds = 0;
+  /// Share of the exchange that backward hid, 0 to 1.
+  [[nodiscard]] double hidden() const;
 };
 
 /// Owns one flat gradient buffer a bucket; every parameter's .grad is an alias into it for as long as the reducer lives

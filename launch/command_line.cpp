@@ -8,6 +8,7 @@
 
 #include "data/import.h"
 #include "data/synthesize.h"
+#include "launch/doctor.h"
 #include "launch/option_flags.h"
 #include "trainer/compare.h"
 #include "trainer/recommend.h"
@@ -87,6 +88,14 @@ void declare_recommend(CLI::App& app, CommandLine& line) {
   add_option_flags(app, options, line.options);
 }
 
+void declare_doctor(CLI::App& app, CommandLine& line) {
+  app.add_option("JOB", line.path, "Job file (YAML): its device, threads and run folder are examined");
+  declare_set(app, line);
+  app.add_flag("--json", line.json, "Print JSON");
+  DoctorOptions options;
+  add_option_flags(app, options, line.options);
+}
+
 void declare_config(CLI::App& app, CommandLine& line) {
   app.add_option("JOB", line.path, "Job file (YAML); without one: the defaults");
   declare_set(app, line);
@@ -133,6 +142,12 @@ void check_recommend(CommandLine& line) {
   if (line.files.empty()) refuse(line.command, "give a job file");
 }
 
+void check_doctor(CommandLine& line) {
+  if (!line.path.empty() && line.options.contains("device"))
+    refuse(line.command, "a job file says its device itself: --set run.device=...");
+  if (line.path.empty() && !line.sets.empty()) refuse(line.command, "--set needs a job file");
+}
+
 void check_config(CommandLine& line) {
   if (line.path.empty() && !line.sets.empty()) refuse(line.command, "--set needs a job file");
 }
@@ -166,6 +181,9 @@ constexpr std::array kCommands{
         "recommend", "The best next items of histories, by a finished model: lines in, lines out", declare_recommend,
         check_recommend,
         "decant recommend job.yaml histories.txt --k 20\n  echo 'anna bread milk' | decant recommend job.yaml --json"},
+    Command{"doctor",
+            "Examine where a job is to run: versions, ranks, devices, folder, exchange; say whether it would do",
+            declare_doctor, check_doctor, "decant doctor job.yaml\n  mpirun -n 4 decant doctor --seconds 10"},
     Command{"config", "Print every option with its default as a job file, or a job file with all of them",
             declare_config, check_config,
             "decant config > job.yaml\n  decant config job.yaml --set batch.sequences=256"},

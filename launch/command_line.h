@@ -17,7 +17,7 @@ struct CommandLine {
   std::string fault;
   std::string out;                            // of `synthesize` and of `import` without a job file
   std::vector<std::string> files;             // of the latter
-  base::Json options = base::Json::object();  // flags of the same two, for base::read_options
+  base::Json options = base::Json::object();  // flags of the command, for base::read_options
 };
 
 /// Throws ConfigError in one line that names the nearest command or option.

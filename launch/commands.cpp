@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "data/import.h"
 #include "data/synthesize.h"
+#include "launch/doctor.h"
 #include "launch/inspect.h"
 #include "launch/job_file.h"
 #include "launch/job_text.h"
@@ -104,6 +105,8 @@ int execute(const CommandLine& line, const trainer::Registries& registries) {
     import_files(line);
   } else if (is_stage(line.command)) {
     return run_stage(line, registries);
+  } else if (line.command == "doctor") {
+    return run_doctor(line, registries);
   } else if (line.command == "synthesize") {
     synthesize(line);
   } else if (line.command == "compare") {

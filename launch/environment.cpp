@@ -8,10 +8,12 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <cstdlib>
 #include <sstream>
 #include <thread>
 
 #include "base/errors.h"
+#include "dist/mpi_facts.h"
 
 namespace decant::launch {
 
@@ -46,6 +48,11 @@ c10::Device choose_device(const std::string& option, int local_rank, int local_s
     throw base::ConfigError(std::to_string(local_size) + " ranks on this host, but only " + std::to_string(visible) +
                             " CUDA devices are visible: start one rank a device, or set 'run.device' to cpu");
   return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(*index));
+}
+
+void settle_libraries() {
+  ::unsetenv("HDF5_USE_FILE_LOCKING");
+  dist::switch_off_cuda_aware_mpi();
 }
 
 std::string host_name() {

@@ -18,6 +18,11 @@ namespace decant::launch {
 /// is asked for is not there.
 [[nodiscard]] c10::Device choose_device(const std::string& option, int local_rank, int local_size);
 
+/// What libraries would read from the environment and decant decides itself: HDF5 takes no locks (the variable
+/// HDF5_USE_FILE_LOCKING would overrule what a file was opened with), MPI leaves GPUs alone. REQUIRES: the first thing
+/// the program does.
+void settle_libraries();
+
 /// Name of this host.
 [[nodiscard]] std::string host_name();
 

@@ -12,7 +12,7 @@ using Variables = std::function<std::optional<std::string>(const std::string& na
 [[nodiscard]] Variables process_environment();
 
 struct Launcher {
-  std::string name = "";    // "mpirun", "srun", or "" for a process that was started alone
+  std::string name{};       // "mpirun", "srun", or "" for a process that was started alone
   int tasks = 1;            // as many were started
   int task = 0;             // this one
   bool offers_mpi = false;  // MPI_Init will find the others

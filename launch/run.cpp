@@ -2,11 +2,13 @@
 
 #include "launch/command_line.h"
 #include "launch/commands.h"
+#include "launch/environment.h"
 #include "launch/failure.h"
 
 namespace decant {
 
 int run(int argc, char** argv, trainer::Registries registries) {
+  launch::settle_libraries();
   try {
     return launch::execute(launch::parse_command_line(argc, argv), registries);
   } catch (const launch::CommonError& error) {

@@ -14,6 +14,7 @@
 #include "launch/plain_text.h"
 #include "launch/run_folder.h"
 #include "launch/session.h"
+#include "launch/setting.h"
 #include "launch/signals.h"
 #include "trainer/context.h"
 #include "trainer/fault.h"
@@ -37,31 +38,6 @@ constexpr std::array<std::pair<std::string_view, void (Pipeline::*)()>, 7> kStag
 }};
 
 constexpr std::string_view kSweep = "sweep";  // many runs, each with a pipeline of its own
-
-/// What the ranks have found out together before the run folder is touched.
-struct Setting {
-  c10::Device device{c10::kCPU};
-  int threads = 1;
-};
-
-Setting choose_setting(const trainer::RunOptions& run, Session& session) {
-  Setting out;
-  agree(session.host(), [&] {
-    out.device = choose_device(run.device, session.local_rank(), session.local_size());
-    static_cast<void>(dist::nccl_identity());  // throws when it is not LibTorch's, whichever device is used
-  });
-  const auto everyone = session.host().gather_bytes((out.device.is_cuda() ? "cuda " : "cpu ") + host_name());
-  agree(session.host(), [&] {
-    for (const std::string& other : everyone)
-      if (other.substr(0, other.find(' ')) != everyone.front().substr(0, everyone.front().find(' ')))
-        throw base::ConfigError("some ranks see a CUDA device and some do not (" + everyone.front() + ", " + other +
-                                "): set 'run.device', or start the ranks elsewhere");
-  });
-  const auto cores = session.host().gather_bytes(host_name() + " " + allowed_cores());
-  out.threads = choose_threads(run.threads, cores, session.rank());
-  use_threads(out.threads);
-  return out;
-}
 
 /// Everything a stage works with. Kept outside of what may fail: a failure is told before any of it is torn down, since
 /// that may wait for ranks that will never answer.

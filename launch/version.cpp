@@ -41,21 +41,37 @@ std::string nccl_text() {
   }
 }
 
-std::string row(std::string name, const std::string& text) {
-  name.resize(15, ' ');
-  return name + (text.empty() ? "unknown" : text) + "\n";
-}
-
 }  // namespace
 
+std::string build_text() { return DECANT_VERSION " (" DECANT_GIT_REVISION ", " DECANT_BUILD_TYPE ")"; }
+
+std::vector<std::pair<std::string, std::string>> version_rows() {
+  return {{"decant", build_text()},
+          {"LibTorch", DECANT_TORCH_VERSION},
+          {"CUDA", cuda_text()},
+          {"NCCL", nccl_text()},
+          {"MPI", DECANT_MPI_VERSION ", loaded: " + dist::MpiSession::library_version()},
+          {"HDF5", DECANT_HDF5_VERSION},
+          {"prometheus-cpp", DECANT_PROMETHEUS_VERSION},
+          {"cpp-httplib", DECANT_HTTPLIB_VERSION},
+          {"yaml-cpp", DECANT_YAML_VERSION},
+          {"CLI11", DECANT_CLI11_VERSION},
+          {"nlohmann-json", DECANT_JSON_VERSION},
+          {"xxHash", DECANT_XXHASH_VERSION},
+          {"compiler", DECANT_COMPILER}};
+}
+
 std::string version_text() {
-  return "decant " DECANT_VERSION " (" DECANT_GIT_REVISION ", " DECANT_BUILD_TYPE ")\n" +
-         row("LibTorch", DECANT_TORCH_VERSION) + row("CUDA", cuda_text()) + row("NCCL", nccl_text()) +
-         row("MPI", DECANT_MPI_VERSION ", loaded: " + dist::MpiSession::library_version()) +
-         row("HDF5", DECANT_HDF5_VERSION) + row("prometheus-cpp", DECANT_PROMETHEUS_VERSION) +
-         row("cpp-httplib", DECANT_HTTPLIB_VERSION) + row("yaml-cpp", DECANT_YAML_VERSION) +
-         row("CLI11", DECANT_CLI11_VERSION) + row("nlohmann-json", DECANT_JSON_VERSION) +
-         row("xxHash", DECANT_XXHASH_VERSION) + row("compiler", DECANT_COMPILER);
+  constexpr std::size_t kWidth = 15;
+  std::string out;
+  for (auto [name, version] : version_rows()) {
+    if (name == "decant")
+      name += ' ';
+    else
+      name.resize(kWidth, ' ');
+    out += name + (version.empty() ? "unknown" : version) + "\n";
+  }
+  return out;
 }
 
 }  // namespace decant::launch

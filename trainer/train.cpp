@@ -198,6 +198,8 @@ class Training {
     }
     metrics.add("decant_data_wait_seconds_total", waited);
     metrics.add("decant_exchange_wait_seconds_total", exchanged_.exposed_seconds);
+    metrics.add("decant_exchange_seconds_total", exchanged_.exchange_seconds);
+    if (context_.world() > 1) metrics.set("decant_exchange_hidden_ratio", exchanged_.hidden());
     metrics.add("decant_exchange_bytes_total", static_cast<double>(exchanged_.bytes));
     metrics.set("decant_step", static_cast<double>(state_.step));
     metrics.set("decant_epoch", static_cast<double>(running_epoch_));

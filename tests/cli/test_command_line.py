@@ -1,7 +1,7 @@
 """Wrong commands and flags: code 2 and one line that names the nearest; every --help has an example; --version."""
 from _support import expect, main
 
-COMMANDS = ["run", "import", "train-teacher", "train-control", "label", "distill", "evaluate", "sweep", "compare", "synthesize", "inspect", "config"]
+COMMANDS = ["run", "import", "train-teacher", "train-control", "label", "distill", "evaluate", "sweep", "compare", "synthesize", "inspect", "doctor", "config"]
 
 
 def test(decant):

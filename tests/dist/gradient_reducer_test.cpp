@@ -197,6 +197,16 @@ TEST(ReducerBuckets, AreInReverseOrderFirstSmallThenUpToTheCap) {
   EXPECT_EQ(weights[0].grad().const_data_ptr(), reducer.buckets()[3].const_data_ptr());
 }
 
+TEST(ReducerBuckets, WithoutABoundAreAnEighthOfAll) {
+  Recorder recorder;
+  std::vector<Tensor> weights;
+  for (int i = 0; i < 32; ++i) weights.push_back(parameter({64}, i));  // 8 KiB
+  const GradientReducer reducer(weights, recorder, {.first_bucket_bytes = 256});
+  std::vector<std::int64_t> sizes;
+  for (const Tensor& bucket : reducer.buckets()) sizes.push_back(bucket.numel());
+  EXPECT_EQ(sizes, (std::vector<std::int64_t>{64, 256, 256, 256, 256, 256, 256, 256, 192}));
+}
+
 TEST(ReducerBuckets, ALargeOneIsAloneAndTypesAreApart) {
   Recorder recorder;
   const Tensor large = parameter({1000}, 1), small = parameter({3}, 2), fixed = torch::zeros({5});

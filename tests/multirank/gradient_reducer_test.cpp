@@ -138,6 +138,30 @@ TEST(GradientReducer, CountsBytesAndExposedSeconds) {
   EXPECT_LT(stats.exposed_seconds, 10);
 }
 
+TEST(GradientReducer, TellsWhichShareBackwardHid) {
+  if (world().size() == 1) GTEST_SKIP() << "one rank exchanges nothing";
+  const Net net;
+  dist::GradientReducer reducer(net.parameters, world(), kSmall);
+  // Nothing is ready before finish(), and the others are late for it: all of the exchange is seen.
+  reducer.begin();
+  if (world().rank() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  dist::ReducerStats stats = reducer.finish();
+  if (world().rank() == 0) {
+    EXPECT_GT(stats.exchange_seconds, 0.05);
+    EXPECT_LT(stats.hidden(), 0.2);
+  }
+  // Everything is ready, and there, before finish().
+  reducer.begin();
+  reducer.arm();
+  net.loss(0).backward();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  world().barrier();  // whoever waits for one operation moves all of them on
+  stats = reducer.finish();
+  EXPECT_GT(stats.exchange_seconds, 0);
+  EXPECT_LE(stats.exposed_seconds, stats.exchange_seconds);
+  EXPECT_GT(stats.hidden(), 0.5);
+}
+
 /// Throws in the backward pass of the rank that is told to, after some gradients are ready.
 struct Bomb : torch::autograd::Function<Bomb> {
   static Tensor forward(torch::autograd::AutogradContext*, const Tensor& x) { return x.clone(); }
