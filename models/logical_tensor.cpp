@@ -128,6 +128,7 @@ std::vector<LogicalTensor> whole_tensors(const NamedTensors& tensors) {
 TensorHashes save_tensors(const fs::path& path, const std::vector<LogicalTensor>& tensors,
                           const std::map<std::string, std::string>& metadata, bool writes) {
   std::vector<const LogicalTensor*> sorted;
+  sorted.reserve(tensors.size());
   for (const auto& tensor : tensors) sorted.push_back(&tensor);
   const auto entries = entries_of(sorted);
   const std::string header = weights_header(path, entries, metadata);  // every rank finds the same faults

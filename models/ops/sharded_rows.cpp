@@ -133,9 +133,10 @@ void show_rows(const Tensor& own, const Deal& deal, Exchange& exchange,
   const std::int64_t run = std::max<std::int64_t>(1, kRunBytes / row_bytes / deal.ranks);
   std::vector<std::int64_t> none(static_cast<std::size_t>(deal.ranks), 0);
   for (std::int64_t first = 0; first < deal.most(); first += run) {
-    std::vector<std::int64_t> counts;  // of each rank's rows in this run
+    auto counts = none;  // of each rank's rows in this run
     for (int r = 0; r < deal.ranks; ++r)
-      counts.push_back(std::clamp<std::int64_t>(Deal{deal.rows, r, deal.ranks}.own() - first, 0, run));
+      counts[static_cast<std::size_t>(r)] =
+          std::clamp<std::int64_t>(Deal{deal.rows, r, deal.ranks}.own() - first, 0, run);
     auto sent = none;
     sent[0] = counts[static_cast<std::size_t>(deal.rank)];
     const bool leads = deal.rank == 0;

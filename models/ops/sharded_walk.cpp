@@ -116,6 +116,7 @@ void over_ranks(const std::vector<std::int64_t>& counts, torch::Device device,
 /// Sum over parts of counts that are of this rank's rows. `counts`: of all rows, by rank.
 RankCounts total(const std::vector<RankCounts>& by_rank, const std::vector<std::int64_t>& rows, Exchange& exchange) {
   std::vector<Tensor> all;
+  all.reserve(by_rank.size());
   for (const auto& counts : by_rank) all.push_back(at::stack({counts.greater, counts.equal, counts.broken}, 1));
   const auto sums = return_rows(at::cat(all), rows, exchange).sum(0);
   return {sums.select(1, 0), sums.select(1, 1), sums.select(1, 2)};
@@ -186,6 +187,7 @@ TopKResult topk_sharded(const Part& part, const Tensor& hidden, const TopKReques
             return_rows(at::cat(rest), counts, exchange), request, k);
   if (!ranked) return out;
   std::vector<RankCounts> by_rank;
+  by_rank.reserve(found.size());
   for (const auto& one : found) by_rank.push_back(one.counts);
   out.target_logit = own;
   out.target_rank = rank_of_counts(total(by_rank, counts, exchange), own).to(torch::kFloat32);
