@@ -48,10 +48,13 @@ int open_retrying(const fs::path& path, int flags, mode_t mode = 0) {
   return out;
 }
 
-bool write_all(int descriptor, std::string_view bytes) {
+/// At `offset`, or where the file stands when that is below 0.
+bool write_all(int descriptor, std::string_view bytes, off_t offset = -1) {
   while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    const ssize_t written = offset < 0 ? ::write(descriptor, bytes.data(), bytes.size())
+                                       : ::pwrite(descriptor, bytes.data(), bytes.size(), offset);
     if (written < 0 && errno != EINTR) return false;
+    if (written > 0 && offset >= 0) offset += written;
     if (written > 0) bytes.remove_prefix(static_cast<std::size_t>(written));
   }
   return true;
@@ -85,8 +88,11 @@ class TemporaryFile {
   TemporaryFile(const TemporaryFile&) = delete;
   TemporaryFile& operator=(const TemporaryFile&) = delete;
 
-  void fill(const fs::path& target, std::string_view bytes) {
-    if (!write_all(descriptor_.get(), bytes)) fail(target, "cannot write " + std::to_string(bytes.size()) + " bytes");
+  void write(const fs::path& target, std::string_view bytes, off_t offset = -1) {
+    if (!write_all(descriptor_.get(), bytes, offset))
+      fail(target, "cannot write " + std::to_string(bytes.size()) + " bytes");
+  }
+  void close(const fs::path& target) {
     if (::fsync(descriptor_.get()) != 0) fail(target, "cannot sync");
     if (!descriptor_.close()) fail(target, "cannot close");
   }
@@ -146,16 +152,38 @@ std::string read_file(const fs::path& path) {
   }
 }
 
+struct FileWriter::Impl {
+  explicit Impl(const fs::path& to) : path(prepared(to)), file(path) {}
+
+  static fs::path prepared(const fs::path& path) {
+    // Renaming over a device, a pipe or a folder would destroy it or fail in the end.
+    struct stat info {};
+    if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
+      throw FileError(path.string(), "cannot be written: it is there and is no regular file");
+    make_folder(parent_of(path));
+    return path;
+  }
+
+  fs::path path;
+  TemporaryFile file;
+};
+
+FileWriter::FileWriter(const fs::path& path) : impl_(std::make_unique<Impl>(path)) {}
+FileWriter::~FileWriter() = default;
+void FileWriter::append(std::string_view bytes) { impl_->file.write(impl_->path, bytes); }
+void FileWriter::overwrite(std::uint64_t offset, std::string_view bytes) {
+  impl_->file.write(impl_->path, bytes, static_cast<off_t>(offset));
+}
+void FileWriter::commit() {
+  impl_->file.close(impl_->path);
+  impl_->file.become(impl_->path);
+  sync_path(parent_of(impl_->path));
+}
+
 void write_file(const fs::path& path, std::string_view bytes) {
-  // Renaming over a device, a pipe or a folder would destroy it or fail in the end.
-  struct stat info {};
-  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
-    throw FileError(path.string(), "cannot be written: it is there and is no regular file");
-  make_folder(parent_of(path));
-  TemporaryFile file(path);
-  file.fill(path, bytes);
-  file.become(path);
-  sync_path(parent_of(path));
+  FileWriter file(path);
+  file.append(bytes);
+  file.commit();
 }
 
 void sync_path(const fs::path& path) {

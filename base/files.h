@@ -1,7 +1,9 @@
 // Files that are whole or absent: written beside, synced, renamed. And the lock that makes one writer a run folder.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -17,6 +19,23 @@ namespace fs = std::filesystem;
 /// Writes `path` by way of a temporary file beside it, fsync and rename; a reader sees the old bytes or the new.
 /// Makes the parent folder. Throws FileError (full disk, no rights) and removes the temporary file.
 void write_file(const fs::path& path, std::string_view bytes);
+
+/// The same in pieces: what was appended appears under its name by commit(); without it nothing is left.
+class FileWriter {
+ public:
+  explicit FileWriter(const fs::path& path);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+  void append(std::string_view bytes);
+  /// REQUIRES: these places have been appended.
+  void overwrite(std::uint64_t offset, std::string_view bytes);
+  void commit();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 /// fsync of a file or a folder that exists.
 void sync_path(const fs::path& path);

@@ -44,6 +44,15 @@ class Communicator {
   [[nodiscard]] virtual std::unique_ptr<Work> broadcast(torch::Tensor tensor, int root) = 0;
   /// Equal sizes: `out` is `size()` times as long as `in`, by rank.
   [[nodiscard]] virtual std::unique_ptr<Work> all_gather(torch::Tensor out, torch::Tensor in) = 0;
+  /// Unequal sizes: `in` holds in_counts[r] elements for rank r, by rank, and `out` gets out_counts[r] from rank r. What
+  /// one rank sends another is what that one expects of it.
+  [[nodiscard]] virtual std::unique_ptr<Work> all_to_all(torch::Tensor out, const std::vector<std::int64_t>& out_counts,
+                                                         torch::Tensor in,
+                                                         const std::vector<std::int64_t>& in_counts) = 0;
+
+  /// The ranks that give the same `color`, in the order of their ranks here, as a communicator of their own. Collective;
+  /// a rank that is late is waited for by the time-out.
+  [[nodiscard]] virtual std::unique_ptr<Communicator> split(int color) = 0;
 
   /// Host-side helpers over the control path (MPI in both distributed backends); they block.
   virtual void barrier() = 0;

@@ -50,7 +50,7 @@ class MpiWork final : public Work {
 
 class MpiCommunicator final : public Communicator {
  public:
-  explicit MpiCommunicator(CommunicatorOptions options) : queue_(std::make_shared<MpiQueue>(options.timeout)) {}
+  explicit MpiCommunicator(std::shared_ptr<MpiQueue> queue) : queue_(std::move(queue)) {}
 
   int rank() const override { return queue_->rank(); }
   int size() const override { return queue_->size(); }
@@ -73,6 +73,16 @@ class MpiCommunicator final : public Communicator {
     slots.reserve(static_cast<std::size_t>(size()));
     for (int peer = 0; peer < size(); ++peer) slots.push_back(flat[peer]);
     return work(gather("all_gather", std::move(slots), in.detach().view({-1})));
+  }
+  std::unique_ptr<Work> all_to_all(torch::Tensor out, const std::vector<std::int64_t>& out_counts, torch::Tensor in,
+                                   const std::vector<std::int64_t>& in_counts) override {
+    check_all_to_all(out, out_counts, in, in_counts, size(), device());
+    return work(exchange("all_to_all", out.detach().view({-1}).split_with_sizes(out_counts),
+                         in.detach().view({-1}).split_with_sizes(in_counts)));
+  }
+  std::unique_ptr<Communicator> split(int color) override {
+    barrier();  // MPI_Comm_split blocks, and nobody is late any more
+    return std::make_unique<MpiCommunicator>(std::make_shared<MpiQueue>(*queue_, color));
   }
 
   void barrier() override { meet("barrier", MpiQueue::Patience::kTimeout); }
@@ -105,7 +115,12 @@ class MpiCommunicator final : public Communicator {
   }
   std::shared_ptr<Operation> reduce(const std::string& name, torch::Tensor tensor, Reduce op);
   std::shared_ptr<Operation> spread(const std::string& name, torch::Tensor tensor, int root);
-  std::shared_ptr<Operation> gather(const std::string& name, std::vector<torch::Tensor> out, torch::Tensor in);
+  /// Between all pairs: in[r] to rank r, out[r] from it; both flat.
+  std::shared_ptr<Operation> exchange(const std::string& name, std::vector<torch::Tensor> out,
+                                      std::vector<torch::Tensor> in);
+  std::shared_ptr<Operation> gather(const std::string& name, std::vector<torch::Tensor> out, const torch::Tensor& in) {
+    return exchange(name, std::move(out), std::vector<torch::Tensor>(static_cast<std::size_t>(size()), in));
+  }
   template <class T>
   void reduce_host(std::vector<T>& values, torch::ScalarType type, Reduce op);
 
@@ -142,25 +157,28 @@ std::shared_ptr<Operation> MpiCommunicator::spread(const std::string& name, torc
   return operation;
 }
 
-std::shared_ptr<Operation> MpiCommunicator::gather(const std::string& name, std::vector<torch::Tensor> out,
-                                                   torch::Tensor in) {
-  auto operation = begin(name, static_cast<std::int64_t>(in.nbytes()) * size());
+std::shared_ptr<Operation> MpiCommunicator::exchange(const std::string& name, std::vector<torch::Tensor> out,
+                                                     std::vector<torch::Tensor> in) {
+  std::int64_t bytes = 0;
+  for (const auto& part : in) bytes += static_cast<std::int64_t>(part.nbytes());
+  auto operation = begin(name, bytes);
   const Lane lane = queue_->lane(operation->sequence);
-  if (auto& own = out[static_cast<std::size_t>(rank())]; own.data_ptr() != in.data_ptr()) own.copy_(in);
+  const auto own = static_cast<std::size_t>(rank());
+  if (out[own].data_ptr() != in[own].data_ptr()) out[own].copy_(in[own]);
   for (int step = 1; step < size(); ++step) {
     const int from = (rank() + size() - step) % size(), to = (rank() + step) % size();
     MPI_Request request = MPI_REQUEST_NULL;
-    in_pieces(out[static_cast<std::size_t>(from)], kMessageBytes, [&](std::byte* data, int bytes) {
-      check_mpi(MPI_Irecv(data, bytes, MPI_BYTE, from, lane.tag, lane.comm, &request), "MPI_Irecv");
+    in_pieces(out[static_cast<std::size_t>(from)], kMessageBytes, [&](std::byte* data, int count) {
+      check_mpi(MPI_Irecv(data, count, MPI_BYTE, from, lane.tag, lane.comm, &request), "MPI_Irecv");
       operation->requests.add(request, from);
     });
-    in_pieces(in, kMessageBytes, [&](std::byte* data, int bytes) {
-      check_mpi(MPI_Isend(data, bytes, MPI_BYTE, to, lane.tag, lane.comm, &request), "MPI_Isend");
+    in_pieces(in[static_cast<std::size_t>(to)], kMessageBytes, [&](std::byte* data, int count) {
+      check_mpi(MPI_Isend(data, count, MPI_BYTE, to, lane.tag, lane.comm, &request), "MPI_Isend");
       operation->requests.add(request, to);
     });
   }
   operation->kept = std::move(out);
-  operation->kept.push_back(std::move(in));
+  operation->kept.insert(operation->kept.end(), in.begin(), in.end());
   return operation;
 }
 
@@ -210,7 +228,7 @@ std::string MpiCommunicator::broadcast_bytes(const std::string& bytes, int root)
 }  // namespace
 
 std::unique_ptr<Communicator> make_mpi_communicator(const MpiSession&, CommunicatorOptions options) {
-  return std::make_unique<MpiCommunicator>(options);
+  return std::make_unique<MpiCommunicator>(std::make_shared<MpiQueue>(options.timeout));
 }
 
 }  // namespace decant::dist

@@ -83,6 +83,8 @@ class MpiQueue {
  public:
   /// Duplicates MPI_COMM_WORLD; every rank takes part.
   explicit MpiQueue(std::chrono::milliseconds timeout);
+  /// Of the ranks of `parent` that give the same color. They all have called it: nothing here has a time-out.
+  MpiQueue(const MpiQueue& parent, int color);
   ~MpiQueue();
   MpiQueue(const MpiQueue&) = delete;
   MpiQueue& operator=(const MpiQueue&) = delete;
@@ -105,6 +107,7 @@ class MpiQueue {
 
  private:
   using Clock = std::chrono::steady_clock;
+  MpiQueue(MPI_Comm owned, std::chrono::milliseconds timeout);
   void require_usable() const;
   /// True when any message came through.
   bool advance_all(Clock::time_point waiting_since);

@@ -45,6 +45,12 @@ MPI_Comm duplicate_world(std::chrono::milliseconds timeout) {
   }
 }
 
+MPI_Comm split_of(MPI_Comm comm, int color, int key) {
+  MPI_Comm out = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split(comm, color, key, &out), "MPI_Comm_split");
+  return out;
+}
+
 }  // namespace
 
 void check_mpi(int code, const char* call) {
@@ -88,7 +94,12 @@ std::vector<int> RequestOperation::missing() {
   return out;
 }
 
-MpiQueue::MpiQueue(std::chrono::milliseconds timeout) : timeout_(timeout), comm_(duplicate_world(timeout)) {
+MpiQueue::MpiQueue(std::chrono::milliseconds timeout) : MpiQueue(duplicate_world(timeout), timeout) {}
+
+MpiQueue::MpiQueue(const MpiQueue& parent, int color)
+    : MpiQueue(split_of(parent.comm_, color, parent.rank_), parent.timeout_) {}
+
+MpiQueue::MpiQueue(MPI_Comm owned, std::chrono::milliseconds timeout) : timeout_(timeout), comm_(owned) {
   check_mpi(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
 }

@@ -66,12 +66,17 @@ class NcclWork final : public Work {
   CUDAEvent done_;
 };
 
+/// NCCL among the ranks of `control`, whose devices can be used.
+std::unique_ptr<Communicator> connect(std::unique_ptr<Communicator> control, torch::Device device,
+                                      std::chrono::milliseconds timeout);
+
 class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(std::unique_ptr<Communicator> control, const ncclUniqueId& id, torch::Device device,
                    std::chrono::milliseconds timeout)
       : control_(std::move(control)),
         device_(device),
+        timeout_(timeout),
         shared_(new Shared{{id, control_->rank(), control_->size(), device, timeout},
                            at::cuda::getStreamFromPool(/*isHighPriority=*/true, device.index()),
                            0}) {}
@@ -102,6 +107,29 @@ class NcclCommunicator final : public Communicator {
                            nccl_type(in.scalar_type()), comm, stream);
     });
   }
+  std::unique_ptr<Work> all_to_all(torch::Tensor out, const std::vector<std::int64_t>& out_counts, torch::Tensor in,
+                                   const std::vector<std::int64_t>& in_counts) override {
+    check_all_to_all(out, out_counts, in, in_counts, size(), device_);
+    return launch("all_to_all", {out, in}, [&](ncclComm_t comm, cudaStream_t stream) {
+      const auto width = static_cast<std::int64_t>(in.element_size());
+      const auto type = nccl_type(in.scalar_type());
+      auto* to = static_cast<std::byte*>(out.data_ptr());
+      const auto* from = static_cast<const std::byte*>(in.const_data_ptr());
+      ncclResult_t result = ncclGroupStart();
+      for (int peer = 0; peer < size(); ++peer) {
+        const auto sent = in_counts[static_cast<std::size_t>(peer)], got = out_counts[static_cast<std::size_t>(peer)];
+        const auto keep = [&](ncclResult_t next) {
+          if (result == ncclSuccess || result == ncclInProgress) result = next;
+        };
+        if (sent > 0) keep(ncclSend(from, static_cast<std::size_t>(sent), type, peer, comm, stream));
+        if (got > 0) keep(ncclRecv(to, static_cast<std::size_t>(got), type, peer, comm, stream));
+        from += sent * width, to += got * width;
+      }
+      const ncclResult_t ended = ncclGroupEnd();
+      return result == ncclSuccess || result == ncclInProgress ? ended : result;
+    });
+  }
+  std::unique_ptr<Communicator> split(int color) override { return connect(control_->split(color), device_, timeout_); }
 
   void barrier() override { control_->barrier(); }
   void rendezvous() override { control_->rendezvous(); }
@@ -133,8 +161,24 @@ class NcclCommunicator final : public Communicator {
 
   std::unique_ptr<Communicator> control_;
   torch::Device device_;
+  std::chrono::milliseconds timeout_;
   std::shared_ptr<Shared> shared_;
 };
+
+std::unique_ptr<Communicator> connect(std::unique_ptr<Communicator> control, torch::Device device,
+                                      std::chrono::milliseconds timeout) {
+  std::string bytes(sizeof(ncclUniqueId), '\0');
+  ncclUniqueId id{};
+  if (control->rank() == 0) {
+    check_nccl(ncclGetUniqueId(&id), "ncclGetUniqueId");
+    std::memcpy(bytes.data(), &id, sizeof id);
+  }
+  bytes = control->broadcast_bytes(bytes, 0);
+  std::memcpy(&id, bytes.data(), sizeof id);
+  // Nobody connects before everybody has the id: rank 0's socket does not wait for ever.
+  control->barrier();
+  return std::make_unique<NcclCommunicator>(std::move(control), id, device, timeout);
+}
 
 /// Throws ConfigError when this process cannot use `device`; else returns what tells its GPU from all others.
 std::string gpu_id(const torch::Device& device) {
@@ -179,17 +223,7 @@ std::unique_ptr<Communicator> make_nccl_communicator(const MpiSession& session, 
                                                      CommunicatorOptions options) {
   auto control = make_mpi_communicator(session, options);
   require_usable_devices(*control, device);
-  std::string bytes(sizeof(ncclUniqueId), '\0');
-  ncclUniqueId id{};
-  if (control->rank() == 0) {
-    check_nccl(ncclGetUniqueId(&id), "ncclGetUniqueId");
-    std::memcpy(bytes.data(), &id, sizeof id);
-  }
-  bytes = control->broadcast_bytes(bytes, 0);
-  std::memcpy(&id, bytes.data(), sizeof id);
-  // Nobody connects before everybody has the id: rank 0's socket does not wait for ever.
-  control->barrier();
-  return std::make_unique<NcclCommunicator>(std::move(control), id, device, options.timeout);
+  return connect(std::move(control), device, options.timeout);
 }
 
 }  // namespace decant::dist

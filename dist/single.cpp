@@ -41,6 +41,13 @@ class SingleCommunicator final : public Communicator {
     if (out.data_ptr() != in.data_ptr()) out.detach().view({-1}).copy_(in.detach().view({-1}));
     return std::make_unique<DoneWork>();
   }
+  std::unique_ptr<Work> all_to_all(torch::Tensor out, const std::vector<std::int64_t>& out_counts, torch::Tensor in,
+                                   const std::vector<std::int64_t>& in_counts) override {
+    check_all_to_all(out, out_counts, in, in_counts, 1, device_);
+    if (out.data_ptr() != in.data_ptr()) out.detach().view({-1}).copy_(in.detach().view({-1}));
+    return std::make_unique<DoneWork>();
+  }
+  std::unique_ptr<Communicator> split(int) override { return make_single_communicator(device_); }
 
   void barrier() override {}
   void rendezvous() override {}

@@ -1,5 +1,8 @@
 #include "dist/tensor_checks.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "dist/errors.h"
 
 namespace decant::dist {
@@ -28,6 +31,24 @@ void check_gather(const torch::Tensor& out, const torch::Tensor& in, int ranks, 
   if (out.numel() != in.numel() * ranks)
     throw CommError("all_gather: `out` has " + std::to_string(out.numel()) + " elements, expected " +
                     std::to_string(ranks) + " times the " + std::to_string(in.numel()) + " of `in`");
+}
+
+void check_all_to_all(const torch::Tensor& out, const std::vector<std::int64_t>& out_counts, const torch::Tensor& in,
+                      const std::vector<std::int64_t>& in_counts, int ranks, const torch::Device& device) {
+  check_tensor(in, device, "all_to_all");
+  check_tensor(out, device, "all_to_all");
+  if (out.scalar_type() != in.scalar_type()) throw CommError("all_to_all: `out` and `in` differ in type");
+  const auto check = [&](const char* name, const torch::Tensor& tensor, const std::vector<std::int64_t>& counts) {
+    const std::string what = std::string("all_to_all: the counts of `") + name + "` ";
+    if (static_cast<int>(counts.size()) != ranks)
+      throw CommError(what + "are " + std::to_string(counts.size()) + " for " + std::to_string(ranks) + " ranks");
+    const auto sum = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+    if (sum != tensor.numel() || std::any_of(counts.begin(), counts.end(), [](auto count) { return count < 0; }))
+      throw CommError(what + "add up to " + std::to_string(sum) + ", it has " + std::to_string(tensor.numel()) +
+                      " elements");
+  };
+  check("in", in, in_counts);
+  check("out", out, out_counts);
 }
 
 }  // namespace decant::dist

@@ -3,7 +3,9 @@
 
 #include <torch/types.h>
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 namespace decant::dist {
 
@@ -12,5 +14,9 @@ void check_tensor(const torch::Tensor& tensor, const torch::Device& device, cons
 
 /// check_tensor of both, and that `out` holds `ranks` times `in`.
 void check_gather(const torch::Tensor& out, const torch::Tensor& in, int ranks, const torch::Device& device);
+
+/// check_tensor of both, a count for each of `ranks`, and that they add up to the tensors' sizes.
+void check_all_to_all(const torch::Tensor& out, const std::vector<std::int64_t>& out_counts, const torch::Tensor& in,
+                      const std::vector<std::int64_t>& in_counts, int ranks, const torch::Device& device);
 
 }  // namespace decant::dist

@@ -16,8 +16,7 @@ std::int64_t count(const torch::nn::Module& module) {
 }  // namespace
 
 ParameterCount SequenceModel::parameter_count() {
-  const std::int64_t in_table = count(table());
-  return {.table = in_table, .encoder = count(*this) - in_table};
+  return {.table = table().values(), .encoder = count(*this) - count(table())};
 }
 
 NamedTensors SequenceModel::weights() {

@@ -11,13 +11,14 @@
 #include <vector>
 
 #include "base/registry.h"
+#include "models/exchange.h"
 #include "models/inputs.h"
 #include "models/table.h"
 #include "models/weights_file.h"
 
 namespace decant::models {
 
-/// Counts for the report: the table and everything else.
+/// Counts for the report: the table, on whatever ranks it lies, and everything else.
 struct ParameterCount {
   std::int64_t table = 0, encoder = 0;
   [[nodiscard]] std::int64_t total() const { return table + encoder; }
@@ -35,6 +36,7 @@ class SequenceModel : public torch::nn::Module {
   [[nodiscard]] virtual std::map<std::string, std::string> spec() const = 0;
   [[nodiscard]] ParameterCount parameter_count();
   /// What is saved as the model's weights: what a model made with ModelContext::exported takes. Default: the parameters.
+  /// Of a sharded table it is this rank's part.
   [[nodiscard]] virtual NamedTensors weights();
 };
 
@@ -43,8 +45,11 @@ struct ModelContext {
   std::int64_t items = 0;
   std::uint64_t seed = 0;          // initial values are functions of it
   std::int64_t teacher_width = 0;  // of its item vectors; 0: not known, below 0: this is the teacher
-  /// The teacher's item vectors [items, width]; empty: none to begin from.
-  std::function<torch::Tensor()> teacher_table = {};
+  /// Rows of the teacher's item vectors: ids [n] int64 -> [n, width] on the CPU; empty: none to begin from. Collective
+  /// where the teacher's table is.
+  std::function<torch::Tensor(const torch::Tensor& ids)> teacher_rows = {};
+  /// What a table sharded over ranks works with; null: one rank.
+  std::shared_ptr<Exchange> exchange = {};
   bool exported = false;  // in the form in which weights are saved, not in that in which they are trained
 };
 

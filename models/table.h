@@ -4,7 +4,9 @@
 #include <torch/nn/module.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <vector>
 
 #include "models/catalogue.h"
 
@@ -16,7 +18,22 @@ class Table : public torch::nn::Module, public SearchableCatalogue {
   /// ids [n] int64 -> [n, dim], differentiable.
   [[nodiscard]] virtual torch::Tensor lookup(const torch::Tensor& ids) = 0;
   [[nodiscard]] torch::Tensor logits_of(const torch::Tensor& hidden, const torch::Tensor& ids) override;
+  /// Parameter values of the whole table, on whatever ranks they lie.
+  [[nodiscard]] virtual std::int64_t values() const;
+  /// Whether its operations are collective: all ranks then make the same calls, ranks without rows with none.
+  [[nodiscard]] virtual bool collective() const { return false; }
+  /// Of a collective table: a zero that depends on every differentiable operation since it was taken last. What is
+  /// differentiated has it added, so that all ranks meet in backward too, in the reverse order of the operations.
+  [[nodiscard]] virtual torch::Tensor take_tie() { return {}; }
 };
+
+/// Calls see(first, rows) for runs of the rows of LocalTable's first values, in order: the same bits as drawn at once.
+void draw_item_rows(std::int64_t items, std::int64_t dim, std::uint64_t seed,
+                    const std::function<void(std::int64_t first, const torch::Tensor& rows)>& see);
+
+/// Host CSR rows as [rows, longest] int64 on `device`, -1: none. Empty offsets: undefined.
+[[nodiscard]] torch::Tensor padded_rows(const std::vector<std::int64_t>& offsets, const std::vector<std::int64_t>& ids,
+                                        torch::Device device);
 
 /// A table whose rows are at hand as one tensor.
 class DenseTable : public Table {

@@ -11,7 +11,7 @@
 namespace decant::models {
 
 struct TableOptions : base::Options {
-  std::string kind = "local";     // local | projected
+  std::string kind = "local";     // local | projected | sharded
   std::int64_t width = 0;         // projected: of the wide rows; 0: the teacher's
   std::string first = "random";   // random | teacher: where first values come from
   std::string save = "composed";  // projected: composed | parts

@@ -51,12 +51,14 @@ std::vector<double> gradient_norms(Task& task, const std::vector<data::LabelledB
                                    const std::vector<double>& divisors, std::uint64_t step_key,
                                    dist::Communicator& communicator) {
   std::vector<torch::Tensor> parameters;
-  std::int64_t size = 0;
-  for (const auto& [name, tensor] : task.parameters())
+  std::int64_t size = 0, own = 0;  // values of what every rank has, and of this rank's rows behind them
+  for (const auto& [name, tensor] : replicated(task.parameters(), task.sharded()))
     if (tensor.requires_grad() && !name.starts_with("loss.")) parameters.push_back(tensor), size += tensor.numel();
+  for (const auto& sharded : task.sharded())
+    if (sharded.own.requires_grad()) parameters.push_back(sharded.own), own += sharded.own.numel();
   const auto floats = torch::TensorOptions(communicator.device()).dtype(torch::kFloat32);
   std::vector<torch::Tensor> gradients;
-  for (std::size_t l = 0; l < divisors.size(); ++l) gradients.push_back(at::zeros({size}, floats));
+  for (std::size_t l = 0; l < divisors.size(); ++l) gradients.push_back(at::zeros({size + own}, floats));
   if (batches.empty()) task.join(step_key);
   for (const auto& batch : batches) {
     const auto sums = task.loss_sums(batch, step_key);
@@ -69,11 +71,16 @@ std::vector<double> gradient_norms(Task& task, const std::vector<data::LabelledB
         if (found[p].defined()) gradients[l].narrow(0, at, parameters[p].numel()).add_(found[p].reshape({-1}));
     }
   }
-  std::vector<double> norms;
+  std::vector<double> norms, squares;  // squares: of the rows, which are complete on their ranks
   for (auto& gradient : gradients) {
-    communicator.all_reduce(gradient, dist::Reduce::kSum)->wait();
-    norms.push_back(at::linalg_vector_norm(gradient).item<double>());
+    const auto shared = gradient.narrow(0, 0, size);
+    communicator.all_reduce(shared, dist::Reduce::kSum)->wait();
+    norms.push_back(at::linalg_vector_norm(shared).item<double>());
+    squares.push_back(std::pow(at::linalg_vector_norm(gradient.narrow(0, size, own)).item<double>(), 2));
   }
+  if (task.sharded().empty()) return norms;
+  communicator.all_reduce_host(squares, dist::Reduce::kSum);
+  for (std::size_t l = 0; l < norms.size(); ++l) norms[l] = std::hypot(norms[l], std::sqrt(squares[l]));
   return norms;
 }
 

@@ -35,4 +35,19 @@ void for_each_block(std::int64_t blocks, int index, int count, int threads, torc
   if (failure) std::rethrow_exception(failure);
 }
 
+void take_turns(std::int64_t mine, dist::Communicator& communicator, const std::function<void(std::int64_t)>& visit) {
+  const torch::NoGradGuard no_grad;
+  std::vector<std::int64_t> most{mine};
+  communicator.all_reduce_host(most, dist::Reduce::kMax);
+  for (std::int64_t i = 0; i < most[0]; ++i) visit(i < mine ? i : -1);
+}
+
+OneThread::OneThread(bool on) : before_(on ? at::get_num_threads() : 0) {
+  if (before_ > 1) at::set_num_threads(1);
+}
+
+OneThread::~OneThread() {
+  if (before_ > 1) at::set_num_threads(before_);
+}
+
 }  // namespace decant::trainer

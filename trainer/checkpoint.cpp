@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 
 #include "base/files.h"
 #include "trainer/errors.h"
@@ -14,20 +15,15 @@ constexpr int kVersion = 1;
 constexpr const char* kTensors = "tensors.safetensors";
 constexpr const char* kManifest = "manifest.json";
 
-base::Json shape_of(const torch::Tensor& tensor) {
-  base::Json shape = base::Json::array();
-  for (const auto size : tensor.sizes()) shape.push_back(size);
-  return shape;
-}
-
-base::Json manifest_of(const CheckpointWriter& writer, const TrainState& state, const models::NamedTensors& tensors) {
+base::Json manifest_of(const CheckpointWriter& writer, const TrainState& state,
+                       const std::vector<models::LogicalTensor>& tensors, const models::TensorHashes& hashes) {
   base::Json list = base::Json::array();
-  for (const auto& [name, tensor] : tensors)
-    list.push_back({{"name", name},
-                    {"shape", shape_of(tensor)},
-                    {"dtype", std::string(c10::toString(tensor.scalar_type()))},
+  for (const auto& tensor : tensors)
+    list.push_back({{"name", tensor.name},
+                    {"shape", tensor.shape},
+                    {"dtype", std::string(c10::toString(tensor.type))},
                     {"file", kTensors},
-                    {"xxh3", models::hash_tensors({{name, tensor}})}});
+                    {"xxh3", hashes.at(tensor.name)}});
   return {{"key", writer.key},
           {"ranks", writer.ranks},
           {"threads", writer.threads},
@@ -52,16 +48,42 @@ CheckpointError damaged(const base::FileError& error) {
                             "; remove the folder to start from an older state"};
 }
 
-void verify(const base::Json& manifest, const models::WeightsFile& file, const fs::path& path) {
+void verify(const base::Json& manifest, const models::TensorHashes& hashes, const fs::path& path) {
   for (const auto& entry : manifest.at("tensors")) {
     const auto name = entry.at("name").get<std::string>();
-    const auto at =
-        std::find_if(file.tensors.begin(), file.tensors.end(), [&](const auto& t) { return t.first == name; });
-    if (at == file.tensors.end())
+    const auto at = hashes.find(name);
+    if (at == hashes.end())
       throw CheckpointError(path.string(), "has no tensor '" + name + "', which its manifest lists");
-    if (models::hash_tensors({*at}) != entry.at("xxh3").get<std::string>())
+    if (at->second != entry.at("xxh3").get<std::string>())
       throw CheckpointError(path.string(), "tensor '" + name + "' is damaged (its hash differs from the manifest's)");
   }
+}
+
+models::TensorHashes hashes_of(const models::WeightsFile& file) {
+  models::TensorHashes hashes;
+  for (const auto& tensor : file.tensors) hashes[tensor.first] = models::hash_tensors({tensor});
+  return hashes;
+}
+
+/// Takes what the file holds into the checkpoint or elsewhere, and tells its hashes.
+using ReadTensors = std::function<models::TensorHashes(const fs::path& path, Checkpoint& found)>;
+
+std::optional<Checkpoint> load_newest(const fs::path& folder, const std::string& key, const ReadTensors& read) {
+  for (const auto& path : steps_in(folder)) {
+    try {
+      const auto manifest = base::load_document(path / kManifest, kFormat, kVersion);
+      if (manifest.at("key").get<std::string>() != key) continue;
+      Checkpoint found{
+          TrainState::from_json(manifest.at("state")), {}, manifest.at("ranks"), manifest.at("threads"), path};
+      verify(manifest, read(path / kTensors, found), path / kTensors);
+      return found;
+    } catch (const base::FileError& error) {
+      throw damaged(error);
+    } catch (const nlohmann::json::exception& error) {
+      throw CheckpointError((path / kManifest).string(), std::string("lacks a field: ") + error.what());
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -107,14 +129,23 @@ TrainState TrainState::from_json(const base::Json& tree) {
 }
 
 void CheckpointWriter::write(const TrainState& state, const models::NamedTensors& tensors) const {
+  write(state, models::whole_tensors(tensors), true);
+}
+
+void CheckpointWriter::write(const TrainState& state, const std::vector<models::LogicalTensor>& tensors,
+                             bool writes) const {
   char name[32];
   std::snprintf(name, sizeof name, "step-%012lld", static_cast<long long>(state.step));
   const fs::path final_path = folder / name, beside = folder / (std::string(name) + ".partial");
+  if (!writes) {
+    static_cast<void>(models::save_tensors(beside / kTensors, tensors, {}, false));
+    return;
+  }
   fs::remove_all(beside);
   fs::create_directories(beside);
-  models::save_weights(beside / kTensors, tensors, {});
+  const auto hashes = models::save_tensors(beside / kTensors, tensors, {});
   if (faults) faults->at("checkpoint-write", state.step);
-  base::save_document(beside / kManifest, kFormat, kVersion, manifest_of(*this, state, tensors));
+  base::save_document(beside / kManifest, kFormat, kVersion, manifest_of(*this, state, tensors, hashes));
   if (faults) faults->at("checkpoint-commit", state.step);
   base::replace_path(beside, final_path);
   for (const auto& older : steps_in(folder))
@@ -122,21 +153,16 @@ void CheckpointWriter::write(const TrainState& state, const models::NamedTensors
 }
 
 std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const std::string& key) {
-  for (const auto& path : steps_in(folder)) {
-    try {
-      const auto manifest = base::load_document(path / kManifest, kFormat, kVersion);
-      if (manifest.at("key").get<std::string>() != key) continue;
-      Checkpoint found{TrainState::from_json(manifest.at("state")), models::load_weights(path / kTensors),
-                       manifest.at("ranks"), manifest.at("threads"), path};
-      verify(manifest, found.tensors, path / kTensors);
-      return found;
-    } catch (const base::FileError& error) {
-      throw damaged(error);
-    } catch (const nlohmann::json::exception& error) {
-      throw CheckpointError((path / kManifest).string(), std::string("lacks a field: ") + error.what());
-    }
-  }
-  return std::nullopt;
+  return load_newest(folder, key, [](const fs::path& path, Checkpoint& found) {
+    found.tensors = models::load_weights(path);
+    return hashes_of(found.tensors);
+  });
+}
+
+std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const std::string& key,
+                                                 const std::vector<models::LogicalTensor>& targets) {
+  return load_newest(folder, key,
+                     [&](const fs::path& path, Checkpoint&) { return models::load_tensors(path, targets); });
 }
 
 std::vector<std::string> checkpoint_keys(const fs::path& folder) {
@@ -153,8 +179,7 @@ std::vector<std::string> checkpoint_keys(const fs::path& folder) {
 
 base::Json inspect_checkpoint(const fs::path& folder) {
   const auto manifest = base::load_document(folder / kManifest, kFormat, kVersion);
-  const auto file = models::load_weights(folder / kTensors);
-  verify(manifest, file, folder / kTensors);
+  verify(manifest, hashes_of(models::load_weights(folder / kTensors)), folder / kTensors);
   return manifest;
 }
 

@@ -9,7 +9,7 @@
 
 #include "base/options.h"
 #include "data/sampler.h"
-#include "models/weights_file.h"
+#include "models/logical_tensor.h"
 #include "trainer/fault.h"
 
 namespace decant::trainer {
@@ -42,6 +42,8 @@ struct CheckpointWriter {
   int ranks = 1, threads = 1;
   const FaultPlan* faults = nullptr;
   void write(const TrainState& state, const models::NamedTensors& tensors) const;
+  /// Tensors of which each rank has a part: all ranks call it, and the one that `writes` does so.
+  void write(const TrainState& state, const std::vector<models::LogicalTensor>& tensors, bool writes) const;
 };
 
 struct Checkpoint {
@@ -54,6 +56,9 @@ struct Checkpoint {
 /// The newest whole checkpoint with this key; nothing when there is none. Throws CheckpointError naming the file when a
 /// committed checkpoint is damaged or was written by a newer version.
 [[nodiscard]] std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const std::string& key);
+/// The same with the tensors read into `targets`, run by run; the result has none.
+[[nodiscard]] std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const std::string& key,
+                                                               const std::vector<models::LogicalTensor>& targets);
 
 /// Keys of the committed checkpoints in `folder`, newest first; their tensors are not read.
 [[nodiscard]] std::vector<std::string> checkpoint_keys(const fs::path& folder);

@@ -97,18 +97,19 @@ Fidelity measure_fidelity(models::SequenceModel& teacher, models::SequenceModel&
   const EvaluationMode teacher_mode(teacher), side_mode(side);
   const auto device = context.communicator.device();
   const auto items = dataset.info().items;
+  const bool together = teacher.table().collective() || side.table().collective();
   Sums sums;
   sums.shared.resize(std::size(kCutoffs));
   sums.concordant.resize(std::size(kTauDepths));
   std::mutex mutex;
   const auto visit = [&](std::int64_t block) {
     const auto rows = [&](models::SequenceModel& model) {
-      return dataset.evaluation_batch(kValid, block * kEvaluationRows, kEvaluationRows, model.max_length());
+      return evaluation_block(dataset, kValid, block, model.max_length());
     };
     const auto batch = rows(teacher);
-    if (batch.targets() == 0) return;
-    const auto of_teacher = teacher.forward(make_inputs(batch, device, 0)).scores;
-    const auto of_side = side.forward(make_inputs(rows(side), device, 0)).scores;
+    if (batch.targets() == 0 && !together) return;
+    const auto of_teacher = ask(teacher, make_inputs(batch, device, 0)).scores;
+    const auto of_side = ask(side, make_inputs(rows(side), device, 0)).scores;
     const auto depth = std::min(kListDepth, items);
     const auto best = teacher.table().topk(of_teacher.hidden, {depth, {1.0}, {}});
     const auto own = side.table().topk(of_side.hidden, {depth, {}, {}}).ids;
@@ -132,7 +133,7 @@ Fidelity measure_fidelity(models::SequenceModel& teacher, models::SequenceModel&
       if (kept != nullptr) kept->push_back({batch.sample_ids[t], fixed, at(10)});
     }
   };
-  for_each_block(evaluation_blocks(dataset), context.rank(), context.world(), context.threads, device, visit);
+  for_each_evaluation_block(dataset, together, context, visit);
   if (kept != nullptr)
     std::sort(kept->begin(), kept->end(), [](const auto& a, const auto& b) { return a.row < b.row; });
   auto flat = sums.flat();
@@ -176,14 +177,15 @@ Calibration measure_calibration(models::SequenceModel& model, const data::Datase
                                 Context& context) {
   const EvaluationMode mode(model);
   const auto device = context.communicator.device();
+  const bool together = model.table().collective();
   const auto count = static_cast<std::size_t>(bins);
   std::vector<BinSum> top1(count), target(count);
   std::int64_t nll = 0, targets = 0;
   std::mutex mutex;
   const auto visit = [&](std::int64_t block) {
-    const auto batch = dataset.evaluation_batch(kValid, block * kEvaluationRows, kEvaluationRows, model.max_length());
-    if (batch.targets() == 0) return;
-    const auto scores = model.forward(make_inputs(batch, device, 0)).scores;
+    const auto batch = evaluation_block(dataset, kValid, block, model.max_length());
+    if (batch.targets() == 0 && !together) return;
+    const auto scores = ask(model, make_inputs(batch, device, 0)).scores;
     const auto ids = torch::tensor(batch.target_ids, torch::kInt64).to(device);
     // The lse at T = 1/2 is that of twice the logits: with it comes the sum of squared probabilities.
     const auto best = model.table().topk(scores.hidden, {1, {0.5, 1.0}, ids});
@@ -205,7 +207,7 @@ Calibration measure_calibration(models::SequenceModel& model, const data::Datase
     }
     targets += batch.targets();
   };
-  for_each_block(evaluation_blocks(dataset), context.rank(), context.world(), context.threads, device, visit);
+  for_each_evaluation_block(dataset, together, context, visit);
   std::vector<std::int64_t> flat{targets, nll};
   for (const auto* side : {&top1, &target})
     for (const auto& bin : *side) flat.insert(flat.end(), {bin.targets, bin.expected, bin.found});

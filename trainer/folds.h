@@ -36,6 +36,8 @@ struct LabelTeachers {
   std::uint64_t seed = 0;                                      // of data::fold_of
   /// Place in `models`.
   [[nodiscard]] std::size_t of(std::int64_t row) const;
+  /// Whether their tables are; they are of one kind.
+  [[nodiscard]] bool collective() const { return models.front()->table().collective(); }
 };
 
 }  // namespace decant::trainer

@@ -235,6 +235,7 @@ void JobOptions::check() const {
   check_recipe();
   check_teachers(*this, *registries_);
   check_folds(*this, *registries_);
+  check_sharded_teachers(*this, *registries_);
 }
 
 }  // namespace decant::trainer

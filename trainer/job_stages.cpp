@@ -17,7 +17,8 @@ std::vector<std::string> parameter_names(const Registries& registries, const Sid
                                          std::int64_t teacher_width) {
   std::vector<std::string> names;
   models::ModelContext one{1, 0, teacher_width};
-  if (teacher_width > 0) one.teacher_table = [=] { return torch::zeros({1, teacher_width}); };  // widths are checked
+  if (teacher_width > 0)
+    one.teacher_rows = [=](const torch::Tensor&) { return torch::zeros({1, teacher_width}); };  // widths are checked
   for (const auto& item : registries.models.make(side.model, one)->named_parameters()) names.push_back(item.key());
   return names;
 }

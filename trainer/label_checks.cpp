@@ -9,6 +9,7 @@
 #include "trainer/labels/label_kind.h"
 #include "trainer/online_teacher.h"
 #include "trainer/sharing.h"
+#include "trainer/teacher_chain.h"
 
 namespace decant::trainer {
 namespace {
@@ -203,6 +204,19 @@ void check_loss_of(const JobOptions& job, const Registries& registries, const Na
                       "compares the rows of a whole step: it takes neither 'batch.accumulate' above 1 nor "
                       "'batch.rank_tokens'");
   if (needs.labels) check_labels_of(job, registries, named, {side, key});
+}
+
+void check_sharded_teachers(const JobOptions& job, const Registries& registries) {
+  for (const auto& [name, set] : job.labels.all()) {
+    if (!set->folder.empty() || !set->make_kind()->whole_rows()) continue;
+    const auto* side = find_teacher(job, set->teacher);
+    if (!registries.models.make(side->model, models::ModelContext{1, 0, -1})->table().collective()) continue;
+    throw ConfigError(
+        "'" + LabelOptions::key_of(name) + ".kind: " + set->kind +
+        "' needs all logits of a target at once, and the table of '" + set->teacher +
+        "' is sharded over ranks ('model.table.kind: sharded'); topk, top_p, candidates and hidden can be "
+        "had of it");
+  }
 }
 
 void check_screening(const JobOptions& job, const std::string& set) {

@@ -16,6 +16,9 @@ void check_label_sets(const JobOptions& job);
 void check_loss_of(const JobOptions& job, const Registries& registries, const NamedLoss& named, const SideOptions& side,
                    const std::string& key);
 
+/// Throws ConfigError when a set's kind needs whole rows of logits, and its teacher's table is sharded over ranks.
+void check_sharded_teachers(const JobOptions& job, const Registries& registries);
+
 /// Throws ConfigError when the labels of a set, or of "online", cannot be screened as `student.screening` asks.
 void check_screening(const JobOptions& job, const std::string& set);
 

@@ -1,6 +1,7 @@
 #include "trainer/labeller.h"
 
 #include <chrono>
+#include <functional>
 #include <numeric>
 #include <optional>
 
@@ -27,11 +28,11 @@ data::LabelRows label_block(models::SequenceModel& teacher, const LabelKind& kin
                             const models::Spread& spread, torch::Device device) {
   const auto batch = dataset.training_batch(rows, spec->max_length);
   data::LabelRows out(spec);
-  if (batch.targets() == 0) return out;
+  if (batch.targets() == 0 && !teacher.table().collective()) return out;
   const auto inputs = make_inputs(batch, device, 0);
-  auto output = teacher.forward(inputs, published(kind));
-  TeacherBlock block{batch, dataset, rows.front(), rows.back(), output.scores.hidden, &teacher.table(),
-                     {},    {},      &spread};
+  auto output = ask(teacher, inputs, published(kind));
+  const std::int64_t first = rows.empty() ? 0 : rows.front(), last = rows.empty() ? 0 : rows.back();
+  TeacherBlock block{batch, dataset, first, last, output.scores.hidden, &teacher.table(), {}, {}, &spread};
   block.targets = torch::tensor(batch.target_ids, torch::kInt64).to(device);
   for (const auto& tap : kind.taps())
     block.taps[tap] = tap == "hidden" ? output.scores.hidden : output.taps.at(tap).index_select(0, inputs.score_tokens);
@@ -40,10 +41,20 @@ data::LabelRows label_block(models::SequenceModel& teacher, const LabelKind& kin
   return out;
 }
 
-/// On one thread, as blocks are labelled: the same bits at any number of threads. Two "threads": see for_each_block.
+/// On one thread, as blocks are labelled: the same bits at any number of threads.
+void on_one_thread(models::SequenceModel& teacher, torch::Device device, const std::function<void()>& work) {
+  if (teacher.table().collective()) {
+    const torch::NoGradGuard no_grad;
+    const OneThread one(device.is_cpu());
+    return work();
+  }
+  // Two "threads": see for_each_block.
+  for_each_block(1, 0, 1, device.is_cuda() ? 1 : 2, device, [&](std::int64_t) { work(); });
+}
+
 models::Spread spread_of(models::SequenceModel& teacher, torch::Device device) {
   models::Spread spread;
-  for_each_block(1, 0, 1, device.is_cuda() ? 1 : 2, device, [&](std::int64_t) { spread = teacher.table().spread(); });
+  on_one_thread(teacher, device, [&] { spread = teacher.table().spread(); });
   return spread;
 }
 
@@ -87,17 +98,38 @@ std::vector<Block> blocks_of(const LabelTeachers& teachers, const std::vector<st
   return blocks;
 }
 
-/// Labels of `rows`, blocks of which go to threads.
+/// Calls label(block) for all blocks: on threads, or, with collective tables, together with all ranks, one block each at a
+/// time and one teacher after the other; then with -1 where this rank has no block left.
+void label_blocks(const Labelling& of, const std::vector<Block>& blocks,
+                  const std::function<void(std::size_t teacher, std::int64_t block)>& label) {
+  if (!of.teachers.collective())
+    return for_each_block(static_cast<std::int64_t>(blocks.size()), 0, 1, of.context.threads,
+                          of.context.communicator.device(),
+                          [&](std::int64_t at) { label(blocks[static_cast<std::size_t>(at)].teacher, at); });
+  for (std::size_t teacher = 0; teacher < of.teachers.models.size(); ++teacher) {
+    std::vector<std::int64_t> own;
+    for (std::size_t at = 0; at < blocks.size(); ++at)
+      if (blocks[at].teacher == teacher) own.push_back(static_cast<std::int64_t>(at));
+    take_turns(static_cast<std::int64_t>(own.size()), of.context.communicator,
+               [&](std::int64_t turn) { label(teacher, turn < 0 ? -1 : own[static_cast<std::size_t>(turn)]); });
+  }
+}
+
+/// Labels of `rows`, in their order.
 data::LabelRows label_rows(const Labelling& of, const std::vector<std::int64_t>& rows) {
   const auto& spec = of.writer.spec();
   std::vector<std::size_t> block_of;
   const auto blocks = blocks_of(of.teachers, rows, block_of);
   std::vector<data::LabelRows> parts(blocks.size());
   const auto device = of.context.communicator.device();
-  for_each_block(static_cast<std::int64_t>(blocks.size()), 0, 1, of.context.threads, device, [&](std::int64_t at) {
-    const auto& [teacher, some] = blocks[static_cast<std::size_t>(at)];
-    parts[static_cast<std::size_t>(at)] =
-        label_block(*of.teachers.models[teacher], of.kind, of.dataset, some, spec, of.spreads[teacher], device);
+  label_blocks(of, blocks, [&](std::size_t teacher, std::int64_t at) {
+    const auto label = [&](const std::vector<std::int64_t>& some) {
+      return label_block(*of.teachers.models[teacher], of.kind, of.dataset, some, spec, of.spreads[teacher], device);
+    };
+    if (at < 0)
+      static_cast<void>(label({}));  // takes part in the others' blocks
+    else
+      parts[static_cast<std::size_t>(at)] = label(blocks[static_cast<std::size_t>(at)].rows);
   });
   data::LabelRows all(spec);
   std::vector<std::int64_t> taken(blocks.size(), 0);
@@ -196,15 +228,30 @@ std::vector<std::int64_t> deal_parts(const Labelling& of) {
   return mine;
 }
 
-/// Labels this rank's parts; false when it was stopped.
+/// The same on every rank.
+std::int64_t most_of_all(std::int64_t value, Context& context) {
+  std::vector<std::int64_t> values{value};
+  context.communicator.all_reduce_host(values, dist::Reduce::kMax);
+  return values[0];
+}
+
+/// Labels this rank's parts; false when it was stopped. With a collective table ranks go from part to part together,
+/// and a rank without a further part works on the others'.
 bool label_parts(const Labelling& of, LabelResult& result) {
   auto& context = of.context;
+  const bool together = of.teachers.collective();
   const auto mine = deal_parts(of);
   const auto count = static_cast<std::int64_t>(mine.size());
+  const auto turns = together ? most_of_all(count, context) : count;
   context.metrics.set("decant_label_parts", static_cast<double>(count));
   context.progress.start("labels", 0, count);
-  for (std::int64_t done = 0; done < count; ++done) {
-    if (context.stop_requested) return false;
+  for (std::int64_t done = 0; done < turns; ++done) {
+    const bool stop = context.stop_requested;
+    if (together ? most_of_all(stop ? 1 : 0, context) > 0 : stop) return false;
+    if (done >= count) {
+      static_cast<void>(label_rows(of, {}));
+      continue;
+    }
     const std::int64_t part = mine[static_cast<std::size_t>(done)];
     const auto labels = label_part(of, part, result);
     context.faults.at("label-part", part);
@@ -242,8 +289,8 @@ double estimate_label_seconds(models::SequenceModel& teacher, const LabelKind& k
   const auto spread = spread_of(teacher, device);
   double seconds = 0;
   std::int64_t targets = 0;
-  // One block, on one thread as in labelling; the first time warms up. Two "threads": see for_each_block.
-  for_each_block(1, 0, 1, device.is_cuda() ? 1 : 2, device, [&](std::int64_t) {
+  // One block, on one thread as in labelling; the first time warms up.
+  on_one_thread(teacher, device, [&] {
     for (int time = 0; time < 2; ++time) {
       const auto started = Clock::now();
       targets = label_block(teacher, kind, dataset, some, shared, spread, device).targets;
@@ -264,9 +311,14 @@ LabelResult label_dataset(const LabelTeachers& teachers, const LabelKind& kind, 
   if (context.leads()) {
     writer.prepare();
     check_disk(folder, spec, result.positions);
-    const auto device = context.communicator.device();
-    result.estimated_seconds = estimate_label_seconds(*teachers.models.front(), kind, dataset, spec, device,
-                                                      context.world() * (device.is_cuda() ? 1 : context.threads));
+  }
+  const auto device = context.communicator.device();
+  const bool together = teachers.collective();
+  if (context.leads() || together)
+    result.estimated_seconds =
+        estimate_label_seconds(*teachers.models.front(), kind, dataset, spec, device,
+                               context.world() * (device.is_cuda() || together ? 1 : context.threads));
+  if (context.leads()) {
     const auto bytes = result.positions * data::label_bytes_per_target(spec);
     context.progress.say("labels: " + std::to_string(result.positions) + " positions, at most " +
                          std::to_string(bytes >> 20) + " MiB, about " +
@@ -276,7 +328,7 @@ LabelResult label_dataset(const LabelTeachers& teachers, const LabelKind& kind, 
   const auto started = Clock::now();
   const auto previous = find_previous(folder, dataset, spec);
   std::vector<models::Spread> spreads;
-  for (const auto& teacher : teachers.models) spreads.push_back(spread_of(*teacher, context.communicator.device()));
+  for (const auto& teacher : teachers.models) spreads.push_back(spread_of(*teacher, device));
   const bool whole =
       label_parts({teachers, kind, dataset, writer, previous ? &*previous : nullptr, context, spreads}, result);
   std::vector<std::int64_t> sums{result.labelled_now, result.reused_rows}, stopped{whole ? 0 : 1};

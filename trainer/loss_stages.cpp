@@ -51,20 +51,14 @@ std::size_t stage_to_continue(const std::vector<LossStage>& stages, const std::s
 
 /// The model's weights as the stage before left them, and the parameters of losses that go on under their names.
 void take_over(Task& task, const fs::path& path) {
-  const auto file = models::load_weights(path);
-  const torch::NoGradGuard no_grad;
-  models::NamedTensors targets;
-  models::WeightsFile taken;
-  for (const auto& parameter : task.parameters()) {
-    const auto& [name, tensor] = parameter;
-    const auto at = std::find_if(file.tensors.begin(), file.tensors.end(),
-                                 [&](const auto& t) { return t.first == parameter.first; });
-    const bool of_loss = name.starts_with("loss.");
-    if (of_loss && (at == file.tensors.end() || at->second.sizes() != tensor.sizes())) continue;
-    targets.emplace_back(name, tensor);
-    if (at != file.tensors.end()) taken.tensors.push_back(*at);
+  const auto shapes = models::weights_shapes(path);
+  std::vector<models::LogicalTensor> targets;
+  for (auto& target : logical_tensors(task.parameters(), task.sharded())) {
+    const auto at = shapes.find(target.name);
+    const bool of_loss = target.name.starts_with("loss.");
+    if (!of_loss || (at != shapes.end() && at->second == target.shape)) targets.push_back(std::move(target));
   }
-  models::copy_weights(taken, path, targets);
+  static_cast<void>(models::load_tensors(path, targets, models::Surplus::kPassedOver));
 }
 
 /// Patterns for parameters of losses, which are known only now. The control has not all of the losses.
@@ -197,8 +191,7 @@ base::Json train_in_stages(Workspace& space, const SideTraining& training) {
     result = trained.to_json();
     if (stages.size() > 1) result["stages"] = trained.end.finished;
   }
-  if (context.leads())
-    result["weights_hash"] = models::hash_tensors(models::load_weights(weights_path(folder)).tensors);
+  if (context.leads()) result["weights_hash"] = models::hash_weights(weights_path(folder));
   return result;
 }
 

@@ -141,6 +141,8 @@ models::NamedTensors NextItem::parameters() {
   return out;
 }
 
+bool NextItem::collective() { return model_->table().collective() || (facts_.online && facts_.online->collective()); }
+
 void NextItem::train(bool on) {
   model_->train(on);
   for (const auto& named : losses_) named.loss->train(on);
@@ -178,6 +180,7 @@ LabelSets NextItem::labels_of(const data::LabelledBatch& batch, const models::In
 
 std::vector<torch::Tensor> NextItem::pass(const models::Inputs& inputs, const data::LabelledBatch& batch,
                                           const LabelSets& labels, std::uint64_t step_key) {
+  static_cast<void>(model_->table().take_tie());
   auto output = model_->forward(inputs, taps_of(losses_));
   const bool sampled = softmax_.kind == "sampled";
   std::unique_ptr<models::UniformSample> sample;
@@ -193,6 +196,7 @@ std::vector<torch::Tensor> NextItem::pass(const models::Inputs& inputs, const da
     const auto gate = scoring.gate_objective(named);  // it teaches the gate, and is not part of what is shown
     sums.push_back(gate.defined() ? sum + (gate - gate.detach()) : sum);
   }
+  if (const auto tie = model_->table().take_tie(); tie.defined()) sums.front() = sums.front() + tie;
   return sums;
 }
 

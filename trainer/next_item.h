@@ -45,6 +45,8 @@ class NextItem : public Task {
            const SoftmaxOptions& softmax, Context& context, const RunFacts& facts = {});
   models::NamedTensors parameters() override;
   models::NamedTensors weights() override;
+  std::vector<ShardedParameter> sharded() override { return sharded_parameters(*model_); }
+  bool collective() override;
   void train(bool on) override;
   void begin_step(std::int64_t step) override;
   void set_scales(const std::vector<double>& scales) override;
@@ -109,5 +111,18 @@ class EvaluationMode {
 
 /// Blocks of kEvaluationRows that cover a dataset.
 [[nodiscard]] std::int64_t evaluation_blocks(const data::Dataset& dataset);
+
+/// One of them; -1: without rows.
+[[nodiscard]] data::PackedBatch evaluation_block(const data::Dataset& dataset, data::Split split, std::int64_t block,
+                                                 std::int64_t max_length);
+
+/// Calls visit(block) for this rank's blocks, on the context's threads. `together`: a table of what is evaluated is
+/// collective; then one after the other, as often on every rank, with -1 where a rank has no block left.
+void for_each_evaluation_block(const data::Dataset& dataset, bool together, Context& context,
+                               const std::function<void(std::int64_t)>& visit);
+
+/// The model on a block: the same bits on a thread among others and, with a collective table, on the calling thread.
+[[nodiscard]] models::Output ask(models::SequenceModel& model, const models::Inputs& inputs,
+                                 const std::set<std::string>& taps = {});
 
 }  // namespace decant::trainer

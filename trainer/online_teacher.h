@@ -22,6 +22,8 @@ struct OnlineNeeds {
 class OnlineTeacher {
  public:
   OnlineTeacher(std::shared_ptr<models::SequenceModel> teacher, std::int64_t k) : teacher_(std::move(teacher)), k_(k) {}
+  /// Whether labels() is collective.
+  [[nodiscard]] bool collective() const { return teacher_->table().collective(); }
   /// Labels of the top-k kind, as a store would hold them but in float32: evaluation mode, no gradient. `inputs` are
   /// the student's; `targets` [targets] int64.
   [[nodiscard]] TeacherLabels labels(const models::Inputs& inputs, const torch::Tensor& targets,

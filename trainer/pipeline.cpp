@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "base/random.h"
+#include "models/logical_tensor.h"
 #include "models/ready_model.h"
 #include "trainer/errors.h"
 #include "trainer/gate.h"
@@ -133,7 +134,7 @@ struct Pipeline::Impl {
       const auto model = space.load_model(side.options, side.stage);  // refuses what does not fit
       finish_stage(folder, key,
                    {{"taken_from", fs::path(side.options.weights).filename().string()},
-                    {"weights_hash", models::hash_tensors(models::load_weights(weights_path(folder)).tensors)}});
+                    {"weights_hash", models::hash_weights(weights_path(folder))}});
       pool.keep(folder, side.stage, key);
     }
     run_context.communicator.rendezvous();

@@ -20,10 +20,13 @@ namespace {
 constexpr double kMib = 1 << 20;
 
 /// Float32 values, gradient and both moments of AdamW of what is trained.
+/// A table that is sharded lies on all ranks together.
 base::Json model_plan(const SideOptions& side, const Registries& registries, std::int64_t items,
-                      std::int64_t teacher_width) {
+                      std::int64_t teacher_width, int ranks) {
   models::ModelContext context{items, 0, teacher_width};
-  const auto trained = registries.models.make(side.model, context)->parameter_count().total();
+  const auto model = registries.models.make(side.model, context);
+  const auto whole = model->parameter_count();
+  const auto trained = whole.encoder + whole.table / (model->table().collective() ? ranks : 1);
   context.exported = true;
   const auto count = registries.models.make(side.model, context)->parameter_count();
   return {{"parameters", count.total()},
@@ -159,9 +162,10 @@ base::Json Pipeline::plan(JobOptions& job, const Registries& registries, int ran
   const auto& dataset = planner.space().dataset();
   const auto& info = dataset.info();
   out["dataset"] = {{"rows", info.rows}, {"items", info.items}, {"events", info.events}};
-  out["teacher"] = model_plan(job.teacher, registries, info.items, -1);
-  for (const auto& [name, side] : job.teachers) out["teachers"][name] = model_plan(*side, registries, info.items, -1);
-  out["student"] = model_plan(job.student, registries, info.items, teacher_width(job, registries));
+  out["teacher"] = model_plan(job.teacher, registries, info.items, -1, ranks);
+  for (const auto& [name, side] : job.teachers)
+    out["teachers"][name] = model_plan(*side, registries, info.items, -1, ranks);
+  out["student"] = model_plan(job.student, registries, info.items, teacher_width(job, registries), ranks);
   const auto length = registries.models.make(job.teacher.model, models::ModelContext{info.items, 0})->max_length();
   for (const auto& name : made_sets(job, registries))
     out["labels"][name] = labels_plan(job, *job.labels.find(name), registries, dataset, ranks);

@@ -11,6 +11,7 @@
 #include "data/loader.h"
 #include "models/weights_file.h"
 #include "trainer/loss.h"
+#include "trainer/sharded_parameters.h"
 
 namespace decant::trainer {
 
@@ -50,6 +51,10 @@ class Task {
   [[nodiscard]] virtual models::NamedTensors parameters() = 0;
   /// What is exported of the model: its tensors, in the form in which they are saved.
   [[nodiscard]] virtual models::NamedTensors weights() = 0;
+  /// Those of parameters() of which each rank has some rows; their gradients are complete after backward.
+  [[nodiscard]] virtual std::vector<ShardedParameter> sharded() { return {}; }
+  /// Whether loss_sums and its backward are collective: every rank then makes as many calls, also with empty batches.
+  [[nodiscard]] virtual bool collective() { return false; }
   virtual void train(bool on) = 0;
   /// Before the step's weights: sets what is scheduled.
   virtual void begin_step(std::int64_t step) = 0;

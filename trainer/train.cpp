@@ -3,6 +3,7 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -34,11 +35,6 @@ std::vector<std::string> names_of(const std::vector<NamedLoss>& losses) {
   return out;
 }
 
-models::NamedTensors detached(models::NamedTensors named) {
-  for (auto& [name, tensor] : named) tensor = tensor.detach().cpu();
-  return named;
-}
-
 class Training {
  public:
   Training(Task& task, Optimizer& optimizer, const TrainSetup& setup, Context& context,
@@ -50,7 +46,9 @@ class Training {
         metadata_(metadata),
         balance_(setup.balance, names_of(task.losses())),
         sampler_(setup.dataset, setup.batch, setup.max_length, setup.seed, setup.left_out),
-        reducer_(tensors_of(task.parameters()), context.communicator),
+        sharded_(trained(task.sharded())),
+        collective_(task.collective()),
+        reducer_(tensors_of(replicated(task.parameters(), sharded_)), context.communicator),
         writer_{setup.folder / "checkpoints", setup.key, context.world(), context.threads, &context.faults} {}
 
   TrainResult run() {
@@ -63,6 +61,7 @@ class Training {
       const auto started = Clock::now();
       const double waited = loader.waited_seconds();
       auto window = loader.next();
+      if (collective_) fill_up(window);
       step(window);
       measure(window, seconds_since(started), loader.waited_seconds() - waited);
       reason = boundary(window);
@@ -71,6 +70,22 @@ class Training {
   }
 
  private:
+  [[nodiscard]] static std::vector<ShardedParameter> trained(std::vector<ShardedParameter> sharded) {
+    std::erase_if(sharded, [](const auto& parameter) { return !parameter.own.requires_grad(); });
+    return sharded;
+  }
+
+  /// Every rank makes as many passes: micro-batches without rows where it has fewer.
+  void fill_up(data::Window& window) const {
+    std::vector<std::int64_t> most{static_cast<std::int64_t>(window.micro_batches.size())};
+    context_.communicator.all_reduce_host(most, dist::Reduce::kMax);
+    while (static_cast<std::int64_t>(window.micro_batches.size()) < most[0]) {
+      auto& made = window.micro_batches.emplace_back();
+      made.batch = setup_.dataset.training_batch({}, setup_.max_length);
+      if (setup_.labels != nullptr) made.labels = setup_.labels->read(made.batch);
+    }
+  }
+
   // --- one optimiser step ---------------------------------------------------------------------------------------
   void step(data::Window& window) {
     const std::uint64_t key = base::key_of(setup_.seed, static_cast<std::uint64_t>(state_.step)) | 1;
@@ -81,6 +96,7 @@ class Training {
     measure_balance(window, weights, key);
     const double planted = context_.faults.at("step", state_.step) ? std::nan("") : 1.0;
     reducer_.begin();
+    for (auto& parameter : sharded_) parameter.own.mutable_grad() = torch::Tensor();
     std::vector<torch::Tensor> sums(task_.losses().size());
     if (window.micro_batches.empty()) task_.join(key);
     for (std::size_t m = 0; m < window.micro_batches.size(); ++m) {
@@ -93,7 +109,8 @@ class Training {
       }
       if (!total.requires_grad())
         throw base::ConfigError("no loss of stage '" + where() + "' reaches a parameter that is not frozen");
-      if (m + 1 == window.micro_batches.size()) reducer_.arm();
+      // A collective backward has exchanges of its own, and those of the buckets come after it.
+      if (m + 1 == window.micro_batches.size() && !collective_) reducer_.arm();
       total.backward();
     }
     context_.faults.at("collective", state_.step);
@@ -172,12 +189,25 @@ class Training {
     std::vector<torch::Tensor> norms;
     for (const auto& bucket : reducer_.buckets()) norms.push_back(at::linalg_vector_norm(bucket));
     norm_ = at::linalg_vector_norm(at::stack(norms)).item<double>();
+    if (!sharded_.empty()) norm_ = std::hypot(norm_, norm_of_shards());
     if (!std::isfinite(norm_))
       throw NumericError(state_.step, "the gradient of stage '" + where() + "' is not finite (norm " +
                                           std::to_string(norm_) + "); lower the learning rate or set train.clip_norm");
     const double bound = setup_.options.clip_norm;
-    if (bound > 0 && norm_ > bound)
-      for (const auto& bucket : reducer_.buckets()) bucket.mul_(bound / norm_);
+    if (bound <= 0 || norm_ <= bound) return;
+    for (const auto& bucket : reducer_.buckets()) bucket.mul_(bound / norm_);
+    for (const auto& parameter : sharded_) parameter.own.grad().mul_(bound / norm_);
+  }
+
+  /// Of all ranks' rows together.
+  [[nodiscard]] double norm_of_shards() {
+    std::vector<double> squares{0};
+    for (const auto& parameter : sharded_) {
+      const auto norm = at::linalg_vector_norm(parameter.own.grad()).item<double>();
+      squares[0] += norm * norm;
+    }
+    context_.communicator.all_reduce_host(squares, dist::Reduce::kSum);
+    return std::sqrt(squares[0]);
   }
   // --------------------------------------------------------------------------------------------------------------
 
@@ -261,7 +291,7 @@ class Training {
       state_.best_step = state_.step;
       state_.best_epoch = state_.position.epoch;
       state_.stale = 0;
-      if (context_.leads()) models::save_weights(setup_.folder / "weights.safetensors", task_.weights(), metadata_);
+      save_whole(setup_.folder / "weights.safetensors", task_.weights(), metadata_);
       if (!setup_.hand_over_last) hand_over();
     }
     char text[128];
@@ -273,16 +303,23 @@ class Training {
 
   /// What the next stage of training begins with: the losses' parameters too, which are not exported.
   void hand_over() {
-    if (setup_.hand_over.empty() || !context_.leads()) return;
-    models::save_weights(setup_.hand_over, detached(task_.parameters()), {});
+    if (!setup_.hand_over.empty()) save_whole(setup_.hand_over, task_.parameters(), {});
+  }
+
+  /// All ranks give what they have, the leader writes.
+  void save_whole(const fs::path& path, const models::NamedTensors& tensors,
+                  const std::map<std::string, std::string>& metadata) {
+    const auto logical = logical_tensors(tensors, task_.sharded());
+    if (context_.leads() || !task_.sharded().empty())
+      static_cast<void>(models::save_tensors(path, logical, metadata, context_.leads()));
   }
 
   /// All ranks agree that the checkpoint is there before the next step: a death after this continues from here.
   void save() {
     flush_epoch_sums();
     state_.scales = balance_.state();
-    const auto tensors = checkpoint_tensors();
-    if (context_.leads()) writer_.write(state_, tensors);
+    const auto tensors = checkpoint_tensors(task_.state());
+    if (context_.leads() || !task_.sharded().empty()) writer_.write(state_, tensors, context_.leads());
     context_.communicator.barrier();
   }
 
@@ -294,27 +331,23 @@ class Training {
     add_to_epoch(sums.data());
   }
 
-  models::NamedTensors checkpoint_tensors() {
-    auto all = task_.parameters();
-    for (auto& [name, tensor] : all) name.insert(0, "parameter/");
-    for (auto& [name, tensor] : optimizer_.state()) all.emplace_back("optimizer/" + name, tensor);
-    for (auto& [name, tensor] : task_.state()) all.emplace_back("state/" + name, tensor);
-    return detached(std::move(all));
+  std::vector<models::LogicalTensor> checkpoint_tensors(const models::NamedTensors& state) {
+    const auto sharded = task_.sharded();
+    auto all = logical_tensors(task_.parameters(), sharded, "parameter/");
+    for (auto& tensor : logical_tensors(optimizer_.state(), sharded, "optimizer/")) all.push_back(std::move(tensor));
+    for (auto& tensor : logical_tensors(state, {}, "state/")) all.push_back(std::move(tensor));
+    return all;
   }
 
   void resume() {
     state_.loss_sums.assign(task_.losses().size(), 0);
     state_.loss_weights.assign(task_.losses().size(), 0);
     task_.train(true);
-    auto found = load_newest_checkpoint(setup_.folder / "checkpoints", setup_.key);
-    if (!found) return begin();
-    const torch::NoGradGuard no_grad;
-    auto all = task_.parameters();
-    for (auto& [name, tensor] : all) name.insert(0, "parameter/");
-    for (auto& [name, tensor] : optimizer_.state()) all.emplace_back("optimizer/" + name, tensor);
+    const auto folder = setup_.folder / "checkpoints";
+    const auto keys = checkpoint_keys(folder);
+    if (std::find(keys.begin(), keys.end(), setup_.key) == keys.end()) return begin();
     const auto kept = task_.state();
-    for (const auto& [name, tensor] : kept) all.emplace_back("state/" + name, tensor);
-    models::copy_weights(found->tensors, found->path / "tensors.safetensors", all);
+    const auto found = load_newest_checkpoint(folder, setup_.key, checkpoint_tensors(kept));
     task_.restore(kept);
     state_ = found->state;
     balance_.restore(state_.scales);
@@ -365,6 +398,8 @@ class Training {
   const std::map<std::string, std::string>& metadata_;
   Balance balance_;
   data::Sampler sampler_;
+  std::vector<ShardedParameter> sharded_;  // those that are trained
+  bool collective_;
   dist::GradientReducer reducer_;
   CheckpointWriter writer_;
   TrainState state_;

@@ -6,6 +6,8 @@
 #include "models/ready_model.h"
 #include "trainer/errors.h"
 #include "trainer/loss_stages.h"
+#include "trainer/sharded_parameters.h"
+#include "trainer/table_exchange.h"
 #include "trainer/teacher_chain.h"
 
 namespace decant::trainer {
@@ -20,12 +22,12 @@ base::Json train_part(const base::Json& side) {
 
 /// Throws CheckpointError when the file says of itself that it is of another network or catalogue: shapes alone do not
 /// tell the number of heads.
-void check_same_network(const models::WeightsFile& file, const models::SequenceModel& model,
+void check_same_network(const std::map<std::string, std::string>& metadata, const models::SequenceModel& model,
                         const std::string& catalogue_hash, const fs::path& path) {
   auto wanted = model.spec();
   wanted["catalogue_hash"] = catalogue_hash;
   for (const auto& [name, value] : wanted)
-    if (const auto at = file.metadata.find(name); at != file.metadata.end() && at->second != value)
+    if (const auto at = metadata.find(name); at != metadata.end() && at->second != value)
       throw CheckpointError(path.string(), "was made with " + name + " " + at->second + ", and this job has " + value);
 }
 
@@ -40,7 +42,11 @@ constexpr int kTrainingVersion = 1;
 }  // namespace
 
 Workspace::Workspace(JobOptions& job_options, const Registries& kinds, Context& run_context)
-    : job(job_options), registries(kinds), context(run_context), resolved(base::write_options(job_options)) {}
+    : job(job_options),
+      registries(kinds),
+      context(run_context),
+      resolved(base::write_options(job_options)),
+      exchange_(std::make_shared<TableExchange>(run_context.communicator)) {}
 
 fs::path weights_path(const fs::path& stage_folder) { return stage_folder / "weights.safetensors"; }
 
@@ -61,6 +67,7 @@ models::ModelContext Workspace::context_of(const SideOptions& side, std::uint64_
   model_context.items = dataset().info().items;
   model_context.seed = base::key_of(seed_of(salt), salt);
   model_context.teacher_width = &side == &job.student ? teacher_width(job, registries) : -1;
+  model_context.exchange = exchange_;
   return model_context;
 }
 
@@ -68,11 +75,10 @@ std::shared_ptr<models::SequenceModel> Workspace::make_model(const SideOptions& 
                                                              bool with_teacher) {
   auto model_context = context_of(side, salt);
   if (with_teacher)
-    model_context.teacher_table = [this] {
+    model_context.teacher_rows = [this](const torch::Tensor& ids) {
       const auto teacher = load_model(job.teacher, "teacher");
       const torch::NoGradGuard no_grad;
-      const auto ids = torch::arange(dataset().info().items, torch::kInt64).to(context.communicator.device());
-      return teacher->table().lookup(ids).cpu();
+      return teacher->table().lookup(ids.to(context.communicator.device())).cpu();
     };
   auto model = registries.models.make(side.model, model_context);
   model->to(context.communicator.device());
@@ -91,10 +97,8 @@ std::shared_ptr<models::SequenceModel> Workspace::load_model(const SideOptions& 
   model->to(context.communicator.device());
   models::NamedTensors targets;
   for (const auto& item : model->named_parameters()) targets.emplace_back(item.key(), item.value());
-  const torch::NoGradGuard no_grad;
-  const auto file = models::load_weights(path);
-  check_same_network(file, *model, dataset().info().catalogue_hash, path);
-  models::copy_weights(file, path, targets);
+  check_same_network(models::weights_metadata(path), *model, dataset().info().catalogue_hash, path);
+  static_cast<void>(models::load_tensors(path, logical_tensors(targets, sharded_parameters(*model))));
   model->eval();
   return model;
 }
@@ -122,7 +126,7 @@ std::vector<LossStage> Workspace::student_stages(bool with_teacher) const {
 bool Workspace::wants_teacher_table() {
   bool asked = false;
   models::ModelContext one{1, 0, teacher_width(job, registries)};
-  one.teacher_table = [&] {
+  one.teacher_rows = [&](const torch::Tensor&) {
     asked = true;
     return torch::zeros({1, one.teacher_width});
   };

@@ -90,6 +90,7 @@ class Workspace {
  private:
   [[nodiscard]] base::Json common_parts();
   [[nodiscard]] models::ModelContext context_of(const SideOptions& side, std::uint64_t salt);
+  std::shared_ptr<models::Exchange> exchange_;
   std::unique_ptr<data::Dataset> dataset_;
 };
 

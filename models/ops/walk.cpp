@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 namespace decant::models {
@@ -56,13 +57,13 @@ LseState new_state(std::int64_t rows, std::size_t temperatures, const Tensor& li
           at::zeros({rows, static_cast<std::int64_t>(temperatures)}, like.options().dtype(torch::kFloat64))};
 }
 
-/// max/T + log(sum); -inf where nothing was added.
+/// max/T + log(sum), float64; -inf where nothing was added.
 Tensor finish_lse(const LseState& state, const std::vector<double>& temperatures) {
   std::vector<double> inverse;
   for (const double t : temperatures) inverse.push_back(1.0 / t);
   const auto inv = torch::tensor(inverse, torch::kFloat64).to(state.max.device());
   const auto base = at::where(state.max == -kInfinity, at::zeros_like(state.max), state.max).to(torch::kFloat64);
-  return (base.unsqueeze(1) * inv + state.sums.log()).to(torch::kFloat32);
+  return base.unsqueeze(1) * inv + state.sums.log();
 }
 
 void merge_state(LseState& into, const LseState& from, const std::vector<double>& temperatures) {
@@ -101,12 +102,10 @@ Tensor new_buffer(const Sizes& s, const Tensor& like) {
   return at::empty({std::min(s.rows, s.chunk) * s.width}, like.options());
 }
 
-struct Walked {
-  Tensor lse, logits;
-};
+}  // namespace
 
-Walked walk_forward(const Tensor& hidden, const Tensor& weight, const WalkRequest& request,
-                    const WalkOptions& options) {
+WalkResult walk_forward(const Tensor& hidden, const Tensor& weight, const WalkRequest& request,
+                        const WalkOptions& options) {
   const Sizes s = sizes_of(hidden, weight, options);
   const TileBackend& backend = backend_of(hidden, options);
   auto logits = at::zeros(request.ids.sizes(), hidden.options());
@@ -134,13 +133,10 @@ Walked walk_forward(const Tensor& hidden, const Tensor& weight, const WalkReques
     lse.push_back(finish_lse(states[0], request.temperatures));
   }
   if (lse.empty())
-    lse.push_back(at::zeros({0, static_cast<std::int64_t>(request.temperatures.size())}, hidden.options()));
+    lse.push_back(at::zeros({0, static_cast<std::int64_t>(request.temperatures.size())},
+                            hidden.options().dtype(torch::kFloat64)));
   return {lse.size() == 1 ? lse[0] : at::cat(lse), logits};
 }
-
-struct WalkGrads {
-  Tensor hidden, weight;
-};
 
 WalkGrads walk_backward(const Tensor& hidden, const Tensor& weight, const WalkRequest& request, const Tensor& lse,
                         const Tensor& grad_lse, const Tensor& grad_logits, const WalkOptions& options) {
@@ -178,12 +174,15 @@ WalkGrads walk_backward(const Tensor& hidden, const Tensor& weight, const WalkRe
   return grads;
 }
 
+namespace {
+
 class Walk : public torch::autograd::Function<Walk> {
  public:
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const Tensor& hidden,
                                                 const Tensor& weight, const Tensor& ids, std::int64_t excluded,
                                                 const std::vector<double>& temperatures, WalkOptions options) {
-    const auto walked = walk_forward(hidden, weight, {temperatures, ids, excluded}, options);
+    auto walked = walk_forward(hidden, weight, {temperatures, ids, excluded}, options);
+    walked.lse = walked.lse.to(torch::kFloat32);
     context->save_for_backward({hidden, weight, ids, walked.lse});
     context->saved_data["excluded"] = excluded;
     context->saved_data["temperatures"] = temperatures;
@@ -208,16 +207,12 @@ class Walk : public torch::autograd::Function<Walk> {
   }
 };
 
-/// Counts each row's target against the tiles as they pass. The target's own logit comes from a product over gathered
-/// rows of the table; its own entry in the tiles is taken out of the counts again.
+/// Counts each row's target against the tiles as they pass; its own entry is taken out of the counts again.
 class RankCounter {
  public:
-  RankCounter(const TileBackend& backend, const Tensor& hidden, const Tensor& weight, const Tensor& targets,
-              std::int64_t width)
-      : backend_(backend),
-        own_(at::mm(hidden, weight.index_select(0, targets).t()).diagonal().contiguous()),
-        plan_(backend.plan(targets.unsqueeze(1).contiguous(), width)) {
-    const auto longs = hidden.options().dtype(torch::kInt64);
+  RankCounter(const TileBackend& backend, const Tensor& own, const Tensor& targets, std::int64_t width)
+      : backend_(backend), own_(own.contiguous()), plan_(backend.plan(targets.unsqueeze(1).contiguous(), width)) {
+    const auto longs = own_.options().dtype(torch::kInt64);
     greater_ = at::zeros_like(own_, longs), equal_ = at::zeros_like(own_, longs), broken_ = at::zeros_like(own_, longs);
     taken_ = at::full({own_.size(0), 1}, -kInfinity, own_.options());
   }
@@ -225,14 +220,11 @@ class RankCounter {
     backend_.count(tile, own_, greater_, equal_, broken_);
     backend_.take(tile, first, *plan_, taken_);
   }
-  [[nodiscard]] const Tensor& own() const { return own_; }
-  /// Rank among all items but the listed ones, whose logits are `without` [rows, m] (-inf: no item) or undefined.
-  [[nodiscard]] Tensor rank(const Tensor& without) const {
+  /// Among all items but the listed ones, whose logits are `without` [rows, m] (-inf: no item) or undefined.
+  [[nodiscard]] RankCounts counts(const Tensor& without) const {
     auto all = at::cat({taken_, without.defined() ? without : taken_.narrow(1, 0, 0)}, 1);
     const auto at_row = own_.unsqueeze(1);
-    const auto greater = greater_ - (all > at_row).sum(1), equal = equal_ - (all == at_row).sum(1);
-    const auto rank = greater + equal.div(2, "floor");
-    return at::where((broken_ > 0) | own_.isnan(), at::full_like(rank, -1), rank);
+    return {greater_ - (all > at_row).sum(1), equal_ - (all == at_row).sum(1), broken_};
   }
 
  private:
@@ -241,35 +233,47 @@ class RankCounter {
   std::unique_ptr<IdPlan> plan_;
 };
 
-/// Descending by value, ties by lower id.
-void sort_best(TopKState& best) {
-  const auto by_id = std::get<1>(best.ids.sort(1));
-  const auto ids = best.ids.gather(1, by_id), values = best.values.gather(1, by_id);
-  const auto order = std::get<1>(values.sort(/*stable=*/true, 1, /*descending=*/true));
-  best = {values.gather(1, order), ids.gather(1, order)};
-}
-
-TopKResult topk_chunk(const TileBackend& backend, const Sizes& s, Tensor& buffer, const Tensor& hidden,
-                      const Tensor& weight, const TopKRequest& request, const Tensor& targets) {
+PartTopK topk_chunk(const TileBackend& backend, const Sizes& s, Tensor& buffer, const Tensor& hidden,
+                    const Tensor& weight, const TopKRequest& request, const Tensor& own) {
   const std::int64_t rows = hidden.size(0), k = std::min(request.k, s.items);
   TopKState best{at::full({rows, k}, -kInfinity, hidden.options()),
                  at::full({rows, k}, -1, hidden.options().dtype(torch::kInt64))};
   LseState rest = new_state(rows, request.temperatures.size(), hidden);
   std::unique_ptr<RankCounter> counter;
-  if (targets.defined()) counter = std::make_unique<RankCounter>(backend, hidden, weight, targets, s.width);
+  if (own.defined()) counter = std::make_unique<RankCounter>(backend, own, request.targets, s.width);
   for (std::int64_t t = 0; t < s.tiles; ++t) {
     const std::int64_t first = t * s.width;
     auto tile = tile_of(buffer, hidden, weight, first, std::min(s.width, s.items - first));
     if (counter) counter->add(tile, first);
     backend.topk(tile, first, request.temperatures, best, rest);
   }
-  sort_best(best);
-  TopKResult out{best.ids, best.values, finish_lse(rest, request.temperatures), {}, {}};
-  if (counter) {
-    out.target_logit = counter->own();
-    out.target_rank = counter->rank({}).to(torch::kFloat32);
-  }
+  const auto order = order_of_best(best.values, best.ids);
+  PartTopK out{
+      {best.ids.gather(1, order), best.values.gather(1, order), finish_lse(rest, request.temperatures), {}, {}}, {}};
+  if (counter) out.counts = counter->counts({});
   return out;
+}
+
+/// Rows of everything that a chunk has, one after the other.
+template <class Part>
+Tensor join(const std::vector<Part>& parts, const std::function<Tensor(const Part&)>& column) {
+  if (!column(parts[0]).defined()) return {};
+  std::vector<Tensor> rows;
+  for (const auto& part : parts) rows.push_back(column(part));
+  return rows.size() == 1 ? rows[0] : at::cat(rows);
+}
+
+template <class Part>
+RankCounts join_counts(const std::vector<Part>& parts, const std::function<const RankCounts&(const Part&)>& of) {
+  return {join<Part>(parts, [&](const Part& part) { return of(part).greater; }),
+          join<Part>(parts, [&](const Part& part) { return of(part).equal; }),
+          join<Part>(parts, [&](const Part& part) { return of(part).broken; })};
+}
+
+/// visit(first, count) for chunks of rows; once for none.
+template <class Visit>
+void over_chunks(const Sizes& s, Visit visit) {
+  for (std::int64_t row = 0; row == 0 || row < s.rows; row += s.chunk) visit(row, std::min(s.chunk, s.rows - row));
 }
 
 }  // namespace
@@ -282,35 +286,68 @@ WalkResult walk_catalogue(const Tensor& hidden, const Tensor& weight, const Walk
   return {out[0], out[1]};
 }
 
-TopKResult topk_catalogue(const Tensor& hidden, const Tensor& weight, const TopKRequest& request,
-                          const WalkOptions& options) {
+Tensor order_of_best(const Tensor& values, const Tensor& ids) {
+  const auto by_id = std::get<1>(ids.masked_fill(ids < 0, std::numeric_limits<std::int64_t>::max()).sort(1));
+  const auto order = std::get<1>(values.gather(1, by_id).sort(/*stable=*/true, 1, /*descending=*/true));
+  return by_id.gather(1, order);
+}
+
+Tensor rank_of_counts(const RankCounts& counts, const Tensor& own) {
+  const auto rank = counts.greater + counts.equal.div(2, "floor");
+  return at::where((counts.broken > 0) | own.isnan(), at::full_like(rank, -1), rank);
+}
+
+Tensor own_logits(const Tensor& hidden, const Tensor& vectors, const WalkOptions& options) {
+  std::vector<Tensor> parts;
+  over_chunks(sizes_of(hidden, vectors, options), [&](std::int64_t row, std::int64_t count) {
+    parts.push_back(at::mm(hidden.narrow(0, row, count), vectors.narrow(0, row, count).t()).diagonal().contiguous());
+  });
+  return parts.size() == 1 ? parts[0] : at::cat(parts);
+}
+
+PartTopK topk_in_part(const Tensor& hidden, const Tensor& weight, const TopKRequest& request, const Tensor& own,
+                      const WalkOptions& options) {
   const torch::NoGradGuard no_grad;
   const Sizes s = sizes_of(hidden, weight, options);
   auto buffer = new_buffer(s, hidden);
-  std::vector<std::vector<Tensor>> columns(5);
-  for (std::int64_t row = 0; row == 0 || row < s.rows; row += s.chunk) {
-    const std::int64_t count = std::min(s.chunk, s.rows - row);
-    const auto targets = request.targets.defined() ? request.targets.narrow(0, row, count) : Tensor();
-    const auto part = topk_chunk(backend_of(hidden, options), s, buffer, hidden.narrow(0, row, count).contiguous(),
-                                 weight, request, targets);
-    const Tensor parts[] = {part.ids, part.logits, part.rest_lse, part.target_logit, part.target_rank};
-    for (std::size_t c = 0; c < columns.size(); ++c) columns[c].push_back(parts[c]);
-  }
-  const auto join = [&](std::size_t c) { return columns[c][0].defined() ? at::cat(columns[c]) : Tensor(); };
-  return {join(0), join(1), join(2), join(3), join(4)};
+  std::vector<PartTopK> parts;
+  over_chunks(s, [&](std::int64_t row, std::int64_t count) {
+    auto asked = request;
+    if (own.defined()) asked.targets = request.targets.narrow(0, row, count);
+    parts.push_back(topk_chunk(backend_of(hidden, options), s, buffer, hidden.narrow(0, row, count).contiguous(),
+                               weight, asked, own.defined() ? own.narrow(0, row, count) : own));
+  });
+  return {{join<PartTopK>(parts, [](const PartTopK& part) { return part.best.ids; }),
+           join<PartTopK>(parts, [](const PartTopK& part) { return part.best.logits; }),
+           join<PartTopK>(parts, [](const PartTopK& part) { return part.best.rest_lse; }),
+           {},
+           {}},
+          join_counts<PartTopK>(parts, [](const PartTopK& part) -> const RankCounts& { return part.counts; })};
 }
 
-RankResult rank_in_catalogue(const Tensor& hidden, const Tensor& weight, const Tensor& targets, const Tensor& seen_ids,
-                             const WalkOptions& options) {
+TopKResult topk_catalogue(const Tensor& hidden, const Tensor& weight, const TopKRequest& request,
+                          const WalkOptions& options) {
+  const torch::NoGradGuard no_grad;
+  Tensor own;
+  if (request.targets.defined()) own = own_logits(hidden, weight.index_select(0, request.targets), options);
+  auto [best, counts] = topk_in_part(hidden, weight, request, own, options);
+  best.rest_lse = best.rest_lse.to(torch::kFloat32);
+  if (!own.defined()) return best;
+  best.target_logit = own;
+  best.target_rank = rank_of_counts(counts, own).to(torch::kFloat32);
+  return best;
+}
+
+PartRanks count_in_part(const Tensor& hidden, const Tensor& weight, const Tensor& own, const Tensor& targets,
+                        const Tensor& seen_ids, const WalkOptions& options) {
   const torch::NoGradGuard no_grad;
   const Sizes s = sizes_of(hidden, weight, options);
   const TileBackend& backend = backend_of(hidden, options);
   auto buffer = new_buffer(s, hidden);
-  std::vector<Tensor> all, unseen;
-  for (std::int64_t row = 0; row == 0 || row < s.rows; row += s.chunk) {
-    const std::int64_t count = std::min(s.chunk, s.rows - row);
+  std::vector<PartRanks> parts;
+  over_chunks(s, [&](std::int64_t row, std::int64_t count) {
     const auto part = hidden.narrow(0, row, count).contiguous();
-    RankCounter counter(backend, part, weight, targets.narrow(0, row, count), s.width);
+    RankCounter counter(backend, own.narrow(0, row, count), targets.narrow(0, row, count), s.width);
     Tensor seen;
     std::unique_ptr<IdPlan> plan;
     if (seen_ids.defined()) {
@@ -324,10 +361,18 @@ RankResult rank_in_catalogue(const Tensor& hidden, const Tensor& weight, const T
       counter.add(tile, first);
       if (plan) backend.take(tile, first, *plan, seen);
     }
-    all.push_back(counter.rank({}));
-    if (plan) unseen.push_back(counter.rank(seen));
-  }
-  return {at::cat(all), unseen.empty() ? Tensor() : at::cat(unseen)};
+    parts.push_back({counter.counts({}), plan ? counter.counts(seen) : RankCounts{}});
+  });
+  return {join_counts<PartRanks>(parts, [](const PartRanks& part) -> const RankCounts& { return part.all; }),
+          join_counts<PartRanks>(parts, [](const PartRanks& part) -> const RankCounts& { return part.unseen; })};
+}
+
+RankResult rank_in_catalogue(const Tensor& hidden, const Tensor& weight, const Tensor& targets, const Tensor& seen_ids,
+                             const WalkOptions& options) {
+  const torch::NoGradGuard no_grad;
+  const auto own = own_logits(hidden, weight.index_select(0, targets), options);
+  const auto counts = count_in_part(hidden, weight, own, targets, seen_ids, options);
+  return {rank_of_counts(counts.all, own), seen_ids.defined() ? rank_of_counts(counts.unseen, own) : Tensor()};
 }
 
 }  // namespace decant::models

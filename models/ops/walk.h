@@ -29,4 +29,50 @@ struct WalkOptions {
                                            const torch::Tensor& targets, const torch::Tensor& seen_ids,
                                            const WalkOptions& options = {});
 
+/// What a catalogue in several parts is put together of (models/ops/sharded_walk.h): as above, without autograd, over
+/// one part. Ids are the part's own; -1 where an item is of another part.
+struct WalkGrads {
+  torch::Tensor hidden, weight;
+};
+/// The log-sum-exps are float64, so that putting them together adds no rounding.
+[[nodiscard]] WalkResult walk_forward(const torch::Tensor& hidden, const torch::Tensor& weight,
+                                      const WalkRequest& request, const WalkOptions& options = {});
+/// `lse` [rows, temperatures] float32: of the whole catalogue.
+[[nodiscard]] WalkGrads walk_backward(const torch::Tensor& hidden, const torch::Tensor& weight,
+                                      const WalkRequest& request, const torch::Tensor& lse,
+                                      const torch::Tensor& grad_lse, const torch::Tensor& grad_logits,
+                                      const WalkOptions& options = {});
+
+/// Of each row, how many items but its target are above it and beside it, and how many scores are NaN; [rows] int64.
+/// They add up over parts.
+struct RankCounts {
+  torch::Tensor greater, equal, broken;
+};
+/// #greater + floor(#equal / 2); -1 where a score or `own` is NaN.
+[[nodiscard]] torch::Tensor rank_of_counts(const RankCounts& counts, const torch::Tensor& own);
+
+/// Logits [rows] of one item a row, given as its vector; the same bits as in rank_in_catalogue.
+[[nodiscard]] torch::Tensor own_logits(const torch::Tensor& hidden, const torch::Tensor& vectors,
+                                       const WalkOptions& options = {});
+
+/// Against the target's logit `own` [rows]; `targets` [rows].
+struct PartRanks {
+  RankCounts all, unseen;  // unseen: undefined without seen_ids
+};
+[[nodiscard]] PartRanks count_in_part(const torch::Tensor& hidden, const torch::Tensor& weight,
+                                      const torch::Tensor& own, const torch::Tensor& targets,
+                                      const torch::Tensor& seen_ids, const WalkOptions& options = {});
+
+/// `own` and `targets` undefined: no counts. The result's target fields stay undefined; its log-sum-exps are float64.
+struct PartTopK {
+  TopKResult best;
+  RankCounts counts;
+};
+[[nodiscard]] PartTopK topk_in_part(const torch::Tensor& hidden, const torch::Tensor& weight,
+                                    const TopKRequest& request, const torch::Tensor& own,
+                                    const WalkOptions& options = {});
+
+/// Descending by value, ties by lower id; ids of -1 last. Both [rows, n]. Returns the order, [rows, n] int64.
+[[nodiscard]] torch::Tensor order_of_best(const torch::Tensor& values, const torch::Tensor& ids);
+
 }  // namespace decant::models

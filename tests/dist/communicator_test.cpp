@@ -28,6 +28,9 @@ TEST(SingleCommunicator, CollectivesAreThoseOfOneRank) {
   single->all_gather(out, tensor)->wait();
   EXPECT_TRUE(torch::equal(out[0], tensor));
   single->all_gather(tensor, tensor)->wait();  // onto itself
+  single->all_to_all(out.zero_(), {5}, tensor, {5})->wait();
+  EXPECT_TRUE(torch::equal(out[0], tensor));
+  EXPECT_EQ(single->split(3)->size(), 1);
   single->barrier();
   std::vector<double> doubles{1.5};
   single->all_reduce_host(doubles, Reduce::kSum);
@@ -47,6 +50,11 @@ TEST(SingleCommunicator, RefusesWhatTheOthersRefuse) {
   EXPECT_THROW((void)single->broadcast(torch::zeros({2}), 1), CommError);
   EXPECT_THROW((void)single->broadcast_bytes("", 1), CommError);
   EXPECT_THROW((void)single->all_gather(torch::zeros({3}), torch::zeros({2})), CommError);
+  const torch::Tensor two = torch::zeros({2});
+  EXPECT_THROW((void)single->all_to_all(two, {2}, torch::zeros({2}, torch::kInt64), {2}), CommError);
+  EXPECT_THROW((void)single->all_to_all(two, {2}, two, {3}), CommError);
+  EXPECT_THROW((void)single->all_to_all(two, {1, 1}, two, {2}), CommError);
+  EXPECT_THROW((void)single->all_to_all(two, {2}, two, {1}), CommError);
 }
 
 TEST(CommError, NamesOperationSequenceBytesAndTime) {

@@ -26,6 +26,11 @@ class Recorder final : public Communicator {
   }
   std::unique_ptr<Work> broadcast(Tensor, int) override { return nullptr; }
   std::unique_ptr<Work> all_gather(Tensor, Tensor) override { return nullptr; }
+  std::unique_ptr<Work> all_to_all(Tensor, const std::vector<std::int64_t>&, Tensor,
+                                   const std::vector<std::int64_t>&) override {
+    return nullptr;
+  }
+  std::unique_ptr<Communicator> split(int) override { return nullptr; }
   void barrier() override {}
   void rendezvous() override {}
   void all_reduce_host(std::vector<double>&, Reduce) override {}

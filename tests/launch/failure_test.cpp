@@ -56,6 +56,11 @@ class ThreeRanks final : public dist::Communicator {
   std::unique_ptr<dist::Work> all_reduce(torch::Tensor, dist::Reduce) override { throw std::logic_error("not used"); }
   std::unique_ptr<dist::Work> broadcast(torch::Tensor, int) override { throw std::logic_error("not used"); }
   std::unique_ptr<dist::Work> all_gather(torch::Tensor, torch::Tensor) override { throw std::logic_error("not used"); }
+  std::unique_ptr<dist::Work> all_to_all(torch::Tensor, const std::vector<std::int64_t>&, torch::Tensor,
+                                         const std::vector<std::int64_t>&) override {
+    throw std::logic_error("not used");
+  }
+  std::unique_ptr<dist::Communicator> split(int) override { throw std::logic_error("not used"); }
   void barrier() override {}
   void rendezvous() override {}
   void all_reduce_host(std::vector<double>&, dist::Reduce) override {}

@@ -111,7 +111,7 @@ SasRecOptions options_of(const std::string& save) {
 
 ModelContext context_with(const Tensor& teacher) {
   ModelContext context{.items = kItems, .seed = 1, .teacher_width = teacher.size(1)};
-  context.teacher_table = [=] { return teacher; };
+  context.teacher_rows = [=](const torch::Tensor& ids) { return teacher.index_select(0, ids); };
   return context;
 }
 

@@ -286,6 +286,47 @@ TEST(MpiCommunicator, ALateRankIsATimeOutThatNamesIt) {
                {"all_reduce_host #0 of 8 bytes"});
 }
 
+/// How many elements `from` sends `to`: none for some pairs, also to itself.
+std::int64_t sent(int from, int to, std::int64_t scale) { return (from * 2 + to) % 3 * scale + (from == 1 ? 0 : to); }
+
+TEST(MpiCommunicator, ExchangesUnequalPartsBetweenAllPairs) {
+  const int n = world().size(), rank = world().rank();
+  for (const auto type : {torch::kFloat32, torch::kInt64})
+    for (const std::int64_t scale : {0, 1, 1000, 200'000}) {
+      std::vector<std::int64_t> in_counts, out_counts;
+      std::vector<Tensor> in, wanted;
+      for (int peer = 0; peer < n; ++peer) {
+        in_counts.push_back(sent(rank, peer, scale)), out_counts.push_back(sent(peer, rank, scale));
+        in.push_back(values(in_counts.back(), rank * n + peer, type));
+        wanted.push_back(values(out_counts.back(), peer * n + rank, type));
+      }
+      const Tensor all = torch::cat(wanted);
+      Tensor out = torch::full_like(all, -1);
+      world().all_to_all(out, out_counts, torch::cat(in), in_counts)->wait();
+      ASSERT_TRUE(torch::equal(out, all)) << c10::toString(type) << " scale " << scale;
+    }
+  const std::vector<std::int64_t> ones(static_cast<std::size_t>(n), 1);
+  EXPECT_THROW((void)world().all_to_all(torch::zeros({n + 1}), ones, torch::zeros({n}), ones), dist::CommError);
+}
+
+TEST(MpiCommunicator, SplitsIntoCommunicatorsOfTheirOwn) {
+  const int n = world().size(), rank = world().rank();
+  const auto half = world().split(rank % 2);
+  EXPECT_EQ(half->size(), (n + 1 - rank % 2) / 2);
+  EXPECT_EQ(half->rank(), rank / 2);
+  Tensor sum = torch::full({3}, rank, torch::kInt64);
+  // Both at once: neither is taken for the other's.
+  Tensor of_all = torch::full({3}, rank, torch::kInt64);
+  const auto both = world().all_reduce(of_all, Reduce::kSum), own = half->all_reduce(sum, Reduce::kSum);
+  both->wait();
+  own->wait();
+  std::int64_t wanted = 0;
+  for (int r = rank % 2; r < n; r += 2) wanted += r;
+  EXPECT_TRUE(sum.eq(wanted).all().item<bool>());
+  EXPECT_TRUE(of_all.eq(n * (n - 1) / 2).all().item<bool>());
+  EXPECT_EQ(half->gather_bytes(std::to_string(rank)).back(), std::to_string(rank % 2 + 2 * (half->size() - 1)));
+}
+
 TEST(MpiCommunicator, DifferentSizesAreAnErrorOnSomeRank) {
   if (world().size() == 1) return;
   const auto own = dist::make_mpi_communicator(session(), {std::chrono::milliseconds(300)});

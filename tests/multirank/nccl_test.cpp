@@ -78,6 +78,27 @@ TEST(NcclCommunicator, ReducesGathersAndBroadcasts) {
   EXPECT_EQ(host[0], n);
 }
 
+TEST(NcclCommunicator, ExchangesUnequalPartsAndSplits) {
+  if (!have_devices()) GTEST_SKIP() << "needs a GPU for each rank";
+  const auto nccl = dist::make_nccl_communicator(session(), own_device(), {std::chrono::seconds(60)});
+  const int n = nccl->size(), rank = nccl->rank();
+  std::vector<std::int64_t> in_counts, out_counts;
+  std::vector<Tensor> in, wanted;
+  for (int peer = 0; peer < n; ++peer) {
+    in_counts.push_back((rank + peer) % 3 * 1000), out_counts.push_back((peer + rank) % 3 * 1000);
+    in.push_back(torch::full({in_counts.back()}, rank * n + peer, own_device()).to(torch::kFloat32));
+    wanted.push_back(torch::full({out_counts.back()}, peer * n + rank, own_device()).to(torch::kFloat32));
+  }
+  Tensor out = torch::zeros_like(torch::cat(wanted));
+  nccl->all_to_all(out, out_counts, torch::cat(in), in_counts)->wait();
+  EXPECT_TRUE(torch::equal(out, torch::cat(wanted)));
+  const auto half = nccl->split(rank % 2);
+  EXPECT_EQ(half->rank(), rank / 2);
+  Tensor ones = torch::ones({4}, own_device());
+  half->all_reduce(ones, Reduce::kSum)->wait();
+  EXPECT_TRUE(ones.eq(half->size()).all().item<bool>());
+}
+
 TEST(NcclCommunicator, ATensorMayGoAwayBeforeItsWorkIsDone) {
   if (!have_devices()) GTEST_SKIP() << "needs a GPU for each rank";
   const auto nccl = dist::make_nccl_communicator(session(), own_device(), {std::chrono::seconds(60)});

@@ -60,6 +60,7 @@ class Dense : public LabelKind {
   }
   std::int64_t ids() const override { return std::numeric_limits<std::int64_t>::max(); }
   bool has_rest(double) const override { return true; }
+  bool whole_rows() const override { return true; }
 
  private:
   DenseOptions options_;

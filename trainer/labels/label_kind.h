@@ -56,6 +56,8 @@ class LabelKind {
   [[nodiscard]] virtual bool has_moments() const { return true; }
   /// Whether the ids are the teacher's best items, the best first.
   [[nodiscard]] virtual bool ranked() const { return false; }
+  /// Whether it needs all logits of a target at once.
+  [[nodiscard]] virtual bool whole_rows() const { return false; }
   /// Temperature that the ids were drawn at; 0: they were not drawn from the teacher.
   [[nodiscard]] virtual double drawn_at() const { return 0; }
 };

@@ -76,6 +76,7 @@ class Sampled : public KindWithRest {
     return labels;
   }
   double drawn_at() const override { return options_.drawn_at; }
+  bool whole_rows() const override { return true; }
 
  private:
   /// Distinct items ascending, -1 after them, and how often each was drawn; [rows, k] int64 on the logits' device.

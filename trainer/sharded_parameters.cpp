@@ -1,0 +1,38 @@
+#include "trainer/sharded_parameters.h"
+
+#include <algorithm>
+
+namespace decant::trainer {
+
+std::vector<ShardedParameter> sharded_parameters(models::SequenceModel& model) {
+  auto* table = dynamic_cast<models::ShardedTable*>(&model.table());
+  std::vector<ShardedParameter> out;
+  if (table == nullptr) return out;
+  for (const auto& item : model.named_parameters())
+    if (item.value().is_same(table->weight)) out.push_back({item.key(), item.value(), table});
+  return out;
+}
+
+models::NamedTensors replicated(const models::NamedTensors& parameters, const std::vector<ShardedParameter>& sharded) {
+  models::NamedTensors out;
+  for (const auto& named : parameters)
+    if (std::none_of(sharded.begin(), sharded.end(), [&](const auto& own) { return own.name == named.first; }))
+      out.push_back(named);
+  return out;
+}
+
+std::vector<models::LogicalTensor> logical_tensors(const models::NamedTensors& tensors,
+                                                   const std::vector<ShardedParameter>& sharded,
+                                                   const std::string& prefix) {
+  std::vector<models::LogicalTensor> out;
+  for (const auto& [name, tensor] : tensors) {
+    const auto of = std::find_if(sharded.begin(), sharded.end(), [&, &key = name, &values = tensor](const auto& own) {
+      return key == own.name || (key.starts_with(own.name + "/") && values.sizes() == own.own.sizes());
+    });
+    out.push_back(of == sharded.end() ? models::whole_tensor(prefix + name, tensor)
+                                      : of->table->whole(prefix + name, tensor));
+  }
+  return out;
+}
+
+}  // namespace decant::trainer
