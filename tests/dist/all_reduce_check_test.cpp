@@ -32,6 +32,11 @@ class Liar final : public Communicator {
   std::unique_ptr<Work> all_gather(torch::Tensor out, torch::Tensor in) override {
     return honest_->all_gather(out, in);
   }
+  std::unique_ptr<Work> all_to_all(torch::Tensor out, const std::vector<std::int64_t>& out_counts, torch::Tensor in,
+                                   const std::vector<std::int64_t>& in_counts) override {
+    return honest_->all_to_all(out, out_counts, in, in_counts);
+  }
+  std::unique_ptr<Communicator> split(int color) override { return honest_->split(color); }
   void barrier() override {}
   void rendezvous() override {}
   void all_reduce_host(std::vector<double>&, Reduce) override {}
