@@ -103,6 +103,24 @@ def ranks_of(process, count):
     return found
 
 
+def ranks_below(process, binary):
+    """Processes of that program among the descendants of a process."""
+    name = os.path.basename(binary)[:15]
+    parents, names = {}, {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit() and (state := state_of(int(entry.name))):
+            parents[int(entry.name)] = state[1]
+            try:
+                names[int(entry.name)] = (entry / "comm").read_text().strip()
+            except OSError:
+                pass
+    def below(pid):
+        while pid in parents and pid != process.pid:
+            pid = parents[pid]
+        return pid == process.pid
+    return [pid for pid in parents if pid != process.pid and names.get(pid) == name and below(pid)]
+
+
 def state_of(pid):
     """State and parent of a process; nothing when it is gone."""
     try:
