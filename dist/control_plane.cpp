@@ -92,7 +92,8 @@ void ControlPlane::meet(const std::string& endpoint, milliseconds patience) {
       sockets_->by_rank[0] = nullptr;
       sockets_->connections.clear();
     }
-    tried += (tried.empty() ? "" : ", ") + address + ": " + why;
+    if (!tried.empty()) tried += ", ";
+    tried.append(address).append(": ").append(why);
   }
   throw CommError("rank " + std::to_string(self_.rank) + " on " + self_.host + " cannot reach rank 0 at port " +
                   std::to_string(port) + " (" + tried + ")");
