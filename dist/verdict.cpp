@@ -89,10 +89,12 @@ std::string tell_late(const std::vector<const PeerState*>& late) {
   return out;
 }
 
-std::string tell_troubles(const std::vector<PeerState>& ranks) {
+/// `late`: whether somebody is known to be, which a time-out only repeats.
+std::string tell_troubles(const std::vector<PeerState>& ranks, bool late) {
   std::string out;
   for (const PeerState& peer : ranks)
-    if (!peer.trouble.empty()) append(out, "rank " + std::to_string(peer.who.rank) + ": " + peer.trouble);
+    if (!peer.trouble.empty() && !(late && peer.trouble.find("time-out") != std::string::npos))
+      append(out, "rank " + std::to_string(peer.who.rank) + ": " + peer.trouble);
   return out;
 }
 
@@ -156,7 +158,7 @@ std::string judge(const std::vector<PeerState>& ranks, const std::string& first,
   } else if (out.empty()) {
     late = late_ranks(ranks);
     out = tell_late(late);
-    if (const std::string troubles = tell_troubles(ranks); !troubles.empty()) append(out, troubles);
+    if (const std::string troubles = tell_troubles(ranks, !late.empty()); !troubles.empty()) append(out, troubles);
   }
   if (const std::string others = tell_others(ranks, late); !others.empty()) append(out, others);
   return out;

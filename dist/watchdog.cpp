@@ -369,16 +369,16 @@ Watchdog::Watchdog(Communicator& communicator, const std::string& host, FlightRe
       why = error.what();
     }
   };
+  const auto start = [&] { impl_ = std::make_unique<Impl>(std::move(plane), self, recorder, options, on_trip); };
   if (self.rank == 0) {
     attempt([&] { return std::make_unique<ControlPlane>(self); });
     if (plane) endpoint = plane->endpoint();
-    // Before the others connect: somebody must answer them.
-    impl_ = std::make_unique<Impl>(std::move(plane), self, recorder, options, std::move(on_trip));
+    start();  // before the others connect: somebody must answer them
   }
   endpoint = communicator.broadcast_bytes(endpoint, 0);
   if (self.rank > 0) {
     if (!endpoint.empty()) attempt([&] { return std::make_unique<ControlPlane>(self, endpoint, kConnect); });
-    impl_ = std::make_unique<Impl>(std::move(plane), self, recorder, options, std::move(on_trip));
+    start();
   }
   for (const std::string& text : communicator.gather_bytes(why))
     if (!text.empty()) note_ += (note_.empty() ? "no control plane: " : "; ") + text;

@@ -13,9 +13,10 @@ ALONE = ("--enable-recovery", "sh", "-c", '"$@"; echo $? > code-$OMPI_COMM_WORLD
 
 
 class Seen:
-    """How a job ended. `seconds`: from the moment a rank was stopped or gone (else from the start) to the last one's end."""
+    """How a job ended. `seconds`: to the last rank's end from the moment when one was stopped or gone, or, where that is
+    not to be seen, `from_start`."""
 
-    def __init__(self, process, binary, ranks, bound):
+    def __init__(self, process, binary, ranks, bound, from_start):
         for pipe in (process.stdout, process.stderr):
             os.set_blocking(pipe.fileno(), False)
         began, first, pids, err = time.monotonic(), None, set(), b""
@@ -36,7 +37,7 @@ class Seen:
             err += drain(process.stderr)
             drain(process.stdout)
             time.sleep(0.02)
-        self.seconds = time.monotonic() - (first or began)
+        self.seconds = time.monotonic() - (began if from_start or first is None else first)
         try:
             self.code = process.wait(20)
         except Exception:
@@ -53,7 +54,7 @@ def check(decant, ranks, fault, says, codes=None, bound=BOUND_SECONDS, flags=())
     here = Program(decant.binary, decant.path(what.replace(" ", "-").replace("@", "-").replace(":", "-")))
     job = here.write("job.yaml", JOB.replace("{folder: run,", f"{{folder: run, timeout_seconds: {TIMEOUT},"))
     process = here.start("train-teacher", job, "--set", "data.dataset=../dataset", "--fault", fault, ranks=ranks, flags=flags)
-    seen = Seen(process, decant.binary, ranks, bound)
+    seen = Seen(process, decant.binary, ranks, bound, fault.endswith("hang"))
     expect(seen.seconds < bound, f"{what}: took {seen.seconds:.1f} s\n{seen.err}")
     lines = own_lines(seen.err)
     expect(len(lines) == 1, f"{what}: expected one line of decant's own\n{seen.err}")

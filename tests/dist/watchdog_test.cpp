@@ -228,8 +228,7 @@ TEST(Watchdog, NamesARankThatDoesNotCome) {
   const auto what = job[0].report.get().what;
   EXPECT_TRUE(
       what.starts_with("rank 1 (host1, process 4001) does not come to the collective that others wait for: it "
-                       "is at labels part 3, before any collective; rank 2: barrier #9 of 0 bytes, after "
-                       "waiting 0.1 s: time-out; ranks 0, 2 are in barrier #0 of 0 bytes for "))
+                       "is at labels part 3, before any collective; ranks 0, 2 are in barrier #0 of 0 bytes for "))
       << what;
 }
 
