@@ -48,8 +48,8 @@ class Program:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, errors="replace",
             env={**kept, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", **(env or {})})
 
-    def run(self, *arguments, ranks=0, env=None, timeout=300):
-        process = self.start(*arguments, ranks=ranks, env=env)
+    def run(self, *arguments, ranks=0, env=None, timeout=300, flags=()):
+        process = self.start(*arguments, ranks=ranks, env=env, flags=flags)
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
