@@ -171,8 +171,9 @@ def watch(process, ranks, deadline=300):
     err = (err + drain(process.stderr)).decode(errors="replace")
     process.stdout.close()
     process.stderr.close()
-    time.sleep(0.2)  # what was killed just now is gone a little later
-    alive = [pid for pid in pids if state_of(pid)]
+    until = time.monotonic() + 2  # mpirun does not wait for what it has killed; on a busy machine that takes a moment
+    while (alive := [pid for pid in pids if state_of(pid)]) and time.monotonic() < until:
+        time.sleep(0.02)
     expect(not alive, f"processes {alive} outlived the job:\n{err[-3000:]}")
     return Ended(process.returncode, err, seconds)
 
