@@ -8,21 +8,34 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace decant::dist {
 
 enum class Reduce { kSum, kMax, kMin };
 
+class FlightRecorder;
+
 /// A collective on its way. The tensors it works on must live until wait() returns.
 class Work {
  public:
   virtual ~Work() = default;
   /// Makes progress; true when done.
-  virtual bool test() = 0;
+  bool test();
   /// Blocks until done. CPU: the result is in place. CUDA: the caller's current stream is made to wait for it.
   /// Throws CommError past the communicator's time-out.
-  virtual void wait() = 0;
+  void wait();
+  /// Lets `recorder`, which must outlive it, know how number `sequence` goes on.
+  void record(FlightRecorder& recorder, std::int64_t sequence);
+
+ protected:
+  virtual bool do_test() = 0;
+  virtual void do_wait() = 0;
+
+ private:
+  FlightRecorder* recorder_ = nullptr;  // null: nobody keeps a record
+  std::int64_t sequence_ = -1;
 };
 
 /// All ranks must call the same collectives in the same order with the same sizes. Tensors are contiguous, on the
@@ -68,6 +81,10 @@ class Communicator {
 
   /// Seconds spent blocked in wait() and in host helpers so far.
   [[nodiscard]] virtual double waited_seconds() const = 0;
+
+  /// Where this rank stands, for reports when ranks do not meet: a stage or phase of up to 39 characters, and its step
+  /// (-1: none). Not a collective.
+  virtual void stand_at(std::string_view /*place*/, std::int64_t /*step*/) {}
 };
 
 /// The MPI session of this process: MPI_Init_thread and finalize, rank and size of the world, and the way out of a

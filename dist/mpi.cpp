@@ -40,8 +40,8 @@ class MpiWork final : public Work {
  public:
   MpiWork(std::shared_ptr<MpiQueue> queue, std::shared_ptr<Operation> operation)
       : queue_(std::move(queue)), operation_(std::move(operation)) {}
-  bool test() override { return queue_->test(*operation_); }
-  void wait() override { queue_->wait(*operation_); }
+  bool do_test() override { return queue_->test(*operation_); }
+  void do_wait() override { queue_->wait(*operation_); }
 
  private:
   std::shared_ptr<MpiQueue> queue_;

@@ -49,12 +49,12 @@ class NcclWork final : public Work {
       : shared_(std::move(shared)), name_(std::move(name)), kept_(std::move(kept)) {
     done_.record(shared_->stream);
   }
-  bool test() override {
+  bool do_test() override {
     shared_->handle.check_async(name_.c_str());
     return done_.query();
   }
   /// The host waits too: a peer that is gone would otherwise show only where the stream is next waited for, for ever.
-  void wait() override {
+  void do_wait() override {
     shared_->handle.wait_until(name_.c_str(), [this] { return done_.query(); });
     done_.block(at::cuda::getCurrentCUDAStream(shared_->stream.device_index()));
   }

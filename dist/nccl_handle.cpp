@@ -1,4 +1,4 @@
-#include <c10/cuda/CUDAGuard.h>
+#include <c10/core/DeviceGuard.h>
 #include <dlfcn.h>
 #include <torch/csrc/cuda/nccl.h>
 
@@ -34,21 +34,39 @@ std::string version_text(int code) {
 
 }  // namespace
 
-void check_nccl(ncclResult_t result, const char* call, ncclComm_t comm) {
+void check_nccl(ncclResult_t result, const char* call, const std::string& last_error) {
   if (result == ncclSuccess) return;
-  const char* last = ncclGetLastError(comm);
-  const std::string more = last != nullptr && *last != '\0' ? std::string(", ") + last : "";
-  throw CommError(std::string(call) + ": " + ncclGetErrorString(result) + more + " (" + hint(result) + ")");
+  throw CommError(std::string(call) + ": " + ncclGetErrorString(result) +
+                  (last_error.empty() ? "" : ", " + last_error) + " (" + hint(result) + ")");
+}
+
+ncclResult_t NcclApi::init(ncclComm_t* comm, int size, const ncclUniqueId& id, int rank, ncclConfig_t* config) const {
+  return ncclCommInitRankConfig(comm, size, id, rank, config);
+}
+ncclResult_t NcclApi::async_error(ncclComm_t comm, ncclResult_t* state) const {
+  return ncclCommGetAsyncError(comm, state);
+}
+ncclResult_t NcclApi::finalize(ncclComm_t comm) const { return ncclCommFinalize(comm); }
+void NcclApi::destroy(ncclComm_t comm) const { ncclCommDestroy(comm); }
+void NcclApi::abort(ncclComm_t comm) const { ncclCommAbort(comm); }
+std::string NcclApi::last_error(ncclComm_t comm) const {
+  const char* text = ncclGetLastError(comm);
+  return text != nullptr ? text : "";
+}
+
+const NcclApi& nccl_api() {
+  static const NcclApi api;
+  return api;
 }
 
 NcclHandle::NcclHandle(const ncclUniqueId& id, int rank, int size, c10::Device device,
-                       std::chrono::milliseconds timeout)
-    : device_(device), timeout_(timeout) {
-  const c10::cuda::CUDAGuard guard(device_);
+                       std::chrono::milliseconds timeout, const NcclApi& api)
+    : api_(api), device_(device), timeout_(timeout) {
+  const c10::DeviceGuard guard(device_);
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;  // a blocking call could not be given up when a rank is missing
   try {
-    const ncclResult_t result = ncclCommInitRankConfig(&comm_, size, id, rank, &config);
+    const ncclResult_t result = api_.init(&comm_, size, id, rank, &config);
     if (result != ncclSuccess) settle(result, "ncclCommInitRankConfig");
     settle(ncclInProgress, "ncclCommInitRankConfig");
   } catch (...) {
@@ -75,40 +93,44 @@ void NcclHandle::wait_until(const char* call, const std::function<bool()>& done)
   for (check_async(call); !done(); check_async(call)) pause_until(deadline, backoff, call);
 }
 
+void NcclHandle::check(ncclResult_t result, const char* call) {
+  if (result == ncclSuccess) return;
+  failed_ = true;
+  check_nccl(result, call, comm_ != nullptr ? api_.last_error(comm_) : "");
+}
+
 void NcclHandle::settle(ncclResult_t result, const char* call) {
   const auto deadline = Clock::now() + timeout_;
   const Backoff backoff;
   while (result == ncclInProgress && comm_ != nullptr) {
-    if (const ncclResult_t asked = ncclCommGetAsyncError(comm_, &result); asked != ncclSuccess) result = asked;
+    if (const ncclResult_t asked = api_.async_error(comm_, &result); asked != ncclSuccess) result = asked;
     if (result != ncclInProgress) break;
     pause_until(deadline, backoff, call);
   }
-  failed_ = failed_ || result != ncclSuccess;
-  check_nccl(result, call, comm_);
+  check(result, call);
 }
 
 void NcclHandle::check_async(const char* call) {
   if (failed_) throw CommError(std::string(call) + ": the communicator has failed before");
   ncclResult_t state = ncclSuccess;
-  ncclResult_t result = ncclCommGetAsyncError(comm_, &state);
+  ncclResult_t result = api_.async_error(comm_, &state);
   if (result == ncclSuccess && state != ncclInProgress) result = state;
-  failed_ = result != ncclSuccess;
-  check_nccl(result, call, comm_);
+  check(result, call);
 }
 
 void NcclHandle::close() noexcept {
   if (comm_ == nullptr) return;
   try {
-    const c10::cuda::CUDAGuard guard(device_);
+    const c10::DeviceGuard guard(device_);
     // While an error is on its way out the peers may be gone; only an abort returns then.
     if (!failed_ && std::uncaught_exceptions() == 0) {
-      settle(ncclCommFinalize(comm_), "ncclCommFinalize");
-      ncclCommDestroy(comm_);
+      settle(api_.finalize(comm_), "ncclCommFinalize");
+      api_.destroy(comm_);
     } else {
-      ncclCommAbort(comm_);
+      api_.abort(comm_);
     }
   } catch (...) {  // finalizing failed, or CUDA itself is gone
-    ncclCommAbort(comm_);
+    api_.abort(comm_);
   }
   comm_ = nullptr;
 }

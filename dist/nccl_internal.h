@@ -13,14 +13,29 @@
 
 namespace decant::dist {
 
-/// Throws CommError with the call, NCCL's own messages and one hint unless `result` is ncclSuccess.
-void check_nccl(ncclResult_t result, const char* call, ncclComm_t comm = nullptr);
+/// Throws CommError with the call, NCCL's own message, `last_error` and one hint unless `result` is ncclSuccess.
+void check_nccl(ncclResult_t result, const char* call, const std::string& last_error = "");
+
+/// The calls of NCCL on which the life of a communicator hangs, as an interface: a test answers in NCCL's place.
+class NcclApi {
+ public:
+  virtual ~NcclApi() = default;
+  virtual ncclResult_t init(ncclComm_t* comm, int size, const ncclUniqueId& id, int rank, ncclConfig_t* config) const;
+  virtual ncclResult_t async_error(ncclComm_t comm, ncclResult_t* state) const;
+  virtual ncclResult_t finalize(ncclComm_t comm) const;
+  virtual void destroy(ncclComm_t comm) const;
+  virtual void abort(ncclComm_t comm) const;
+  virtual std::string last_error(ncclComm_t comm) const;
+};
+/// NCCL itself.
+[[nodiscard]] const NcclApi& nccl_api();
 
 /// Owns a non-blocking ncclComm_t: made together by all ranks, aborted after a failure, finalized otherwise.
 class NcclHandle {
  public:
   /// Takes part in making the communicator, and polls until it is ready or `timeout` has passed.
-  NcclHandle(const ncclUniqueId& id, int rank, int size, c10::Device device, std::chrono::milliseconds timeout);
+  NcclHandle(const ncclUniqueId& id, int rank, int size, c10::Device device, std::chrono::milliseconds timeout,
+             const NcclApi& api = nccl_api());
   ~NcclHandle();
   NcclHandle(const NcclHandle&) = delete;
   NcclHandle& operator=(const NcclHandle&) = delete;
@@ -36,8 +51,11 @@ class NcclHandle {
  private:
   using Clock = std::chrono::steady_clock;
   void close() noexcept;
+  /// Remembers a failure and throws it.
+  void check(ncclResult_t result, const char* call);
   void pause_until(Clock::time_point deadline, const Backoff& backoff, const char* call);
 
+  const NcclApi& api_;
   ncclComm_t comm_ = nullptr;
   c10::Device device_;
   std::chrono::milliseconds timeout_;

@@ -8,8 +8,8 @@ namespace {
 
 class DoneWork final : public Work {
  public:
-  bool test() override { return true; }
-  void wait() override {}
+  bool do_test() override { return true; }
+  void do_wait() override {}
 };
 
 void check_root(int root, const char* operation) {

@@ -7,15 +7,19 @@
 #include <memory>
 #include <utility>
 
+#include "dist/errors.h"
 #include "launch/environment.h"
 #include "launch/failure.h"
 #include "launch/job_file.h"
+#include "launch/job_text.h"
 #include "launch/launcher.h"
 #include "launch/plain_text.h"
 #include "launch/run_folder.h"
+#include "launch/same_start.h"
 #include "launch/session.h"
 #include "launch/setting.h"
 #include "launch/signals.h"
+#include "launch/version.h"
 #include "trainer/context.h"
 #include "trainer/fault.h"
 #include "trainer/pipeline.h"
@@ -42,12 +46,25 @@ constexpr std::string_view kSweep = "sweep";  // many runs, each with a pipeline
 /// Everything a stage works with. Kept outside of what may fail: a failure is told before any of it is torn down, since
 /// that may wait for ranks that will never answer.
 struct Workplace {
+  explicit Workplace(Session& owner) : session(owner) {}
+  ~Workplace() { session.set_epilogue({}); }  // it writes into the folder's log
+  Workplace(const Workplace&) = delete;
+  Workplace& operator=(const Workplace&) = delete;
+
+  Session& session;
   std::unique_ptr<dist::Communicator> communicator;
   std::unique_ptr<RunFolder> folder;
   std::unique_ptr<Signals> signals;
   std::unique_ptr<trainer::Context> context;
   std::unique_ptr<Pipeline> pipeline;
 };
+
+/// What a rank leaves behind when the watchdog ends it.
+void write_epilogue(RunFolder& folder, const dist::TripReport& report) {
+  folder.log().line("ended by the watchdog with code " + std::to_string(report.code) + ": " + report.what);
+  folder.log().line("the last collectives of this rank, oldest first:");
+  for (const std::string& line : report.history) folder.log().line("  " + line);
+}
 
 void log_start(Workplace& workplace, const CommandLine& line, const Session& session, const Setting& setting) {
   workplace.folder->log().line("decant " DECANT_VERSION " " + line.command + " " + line.path + ": " +
@@ -64,18 +81,11 @@ void print_plan(trainer::JobOptions& job, const trainer::Registries& registries,
   });
 }
 
-}  // namespace
-
-bool is_stage(const std::string& command) {
-  for (const auto& [name, stage] : kStages)
-    if (name == command) return true;
-  return command == kSweep;
-}
-
-int run_stage(const CommandLine& line, const trainer::Registries& registries) {
-  Session session(detect_launcher(process_environment()));
+/// The command, in a job whose ranks have found each other.
+int work(const CommandLine& line, const trainer::Registries& registries, Session& session) {
   trainer::JobOptions job(registries);
   trainer::FaultPlan faults;
+  require_same(session.host(), "versions of decant", "decant " + build_text());
   agree(session.host(), [&] {
     JobFile file = JobFile::load(line.path);
     for (const std::string& assignment : line.sets) file.set(assignment);
@@ -85,13 +95,18 @@ int run_stage(const CommandLine& line, const trainer::Registries& registries) {
     });
     faults = trainer::FaultPlan(line.fault, session.rank());
   });
+  require_same(session.host(), "jobs", job_text(job, Comments::kNone));
   if (line.dry_run) {
     print_plan(job, registries, session);
     return 0;
   }
   const Setting setting = choose_setting(job.run, session);
-  Workplace workplace;
+  Workplace workplace(session);
   workplace.folder = std::make_unique<RunFolder>(job, session.host());
+  session.set_epilogue(
+      [&folder = *workplace.folder](const dist::TripReport& report) { write_epilogue(folder, report); });
+  if (!session.note().empty()) workplace.folder->log().line(session.note());
+  session.set_timeout(std::chrono::seconds(job.run.timeout_seconds));
   try {
     workplace.communicator = session.make_communicator(setting.device, std::chrono::seconds(job.run.timeout_seconds));
     log_start(workplace, line, session, setting);
@@ -114,6 +129,23 @@ int run_stage(const CommandLine& line, const trainer::Registries& registries) {
     workplace.folder->progress().leave();
     workplace.folder->log().line("ended with code " + std::to_string(failure.code) + ": " + failure.text);
     return session.leave(failure);
+  }
+}
+
+}  // namespace
+
+bool is_stage(const std::string& command) {
+  for (const auto& [name, stage] : kStages)
+    if (name == command) return true;
+  return command == kSweep;
+}
+
+int run_stage(const CommandLine& line, const trainer::Registries& registries) {
+  Session session(detect_launcher(process_environment()));
+  try {
+    return work(line, registries, session);
+  } catch (const dist::CommError&) {  // before there was a folder: ranks did not meet
+    return session.leave(current_failure());
   }
 }
 

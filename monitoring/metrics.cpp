@@ -30,6 +30,8 @@ constexpr std::array kTable{
     MetricKind{"decant_loss_scale", kGauge, "", "part",
                "Factor beside its weight that brings a loss's gradient to the reference's length (student.balance)."},
     MetricKind{"decant_gradient_norm", kGauge, "", "", "Norm of the last step's gradient over all ranks, unclipped."},
+    MetricKind{"decant_non_finite_steps_total", kCounter, "", "",
+               "Steps that were skipped, since a loss or gradient was not finite."},
     MetricKind{"decant_learning_rate", kGauge, "", "", "Learning rate of the last step."},
     MetricKind{"decant_last_step_timestamp_seconds", kGauge, "seconds", "",
                "Unix time at which this rank's last step ended."},

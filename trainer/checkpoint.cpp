@@ -105,6 +105,7 @@ base::Json TrainState::to_json() const {
                   {"loss_sums", loss_sums},
                   {"loss_weights", loss_weights}};
   if (!scales.empty()) tree["scales"] = scales;
+  if (skipped > 0) tree["skipped"] = {{"all", skipped}, {"in_row", skipped_in_row}};
   return tree;
 }
 
@@ -125,6 +126,10 @@ TrainState TrainState::from_json(const base::Json& tree) {
   state.loss_sums = tree.at("loss_sums").get<std::vector<double>>();
   state.loss_weights = tree.at("loss_weights").get<std::vector<double>>();
   state.scales = tree.value("scales", std::vector<double>());
+  if (tree.contains("skipped")) {
+    state.skipped = tree.at("skipped").at("all");
+    state.skipped_in_row = tree.at("skipped").at("in_row");
+  }
   return state;
 }
 

@@ -30,6 +30,8 @@ struct TrainState {
   base::Json finished = base::Json::array();    // an entry a stage of training that has ended
   std::vector<double> loss_sums, loss_weights;  // of the running epoch, by loss
   std::vector<double> scales;                   // the balance's, by loss; empty: off
+  std::int64_t skipped = 0;                     // steps that were not finite, all in all
+  std::int64_t skipped_in_row = 0;              // the last so many steps
   [[nodiscard]] base::Json to_json() const;
   static TrainState from_json(const base::Json& tree);
 };

@@ -1,7 +1,9 @@
 #include "trainer/fault.h"
 
+#include <chrono>
 #include <csignal>
 #include <stdexcept>
+#include <thread>
 
 #include "base/options.h"
 
@@ -11,7 +13,7 @@ namespace {
 const std::vector<std::string> kPoints{"step",       "collective",  "checkpoint-write", "checkpoint-commit",
                                        "label-part", "label-write", "label-commit",     "label-manifest",
                                        "report"};
-const std::vector<std::string> kActions{"kill", "stop", "throw", "nan"};
+const std::vector<std::string> kActions{"kill", "stop", "hang", "throw", "nan"};
 
 bool contains(const std::vector<std::string>& words, const std::string& word) {
   return std::find(words.begin(), words.end(), word) != words.end();
@@ -23,7 +25,7 @@ FaultPlan::FaultPlan(const std::string& spec, int rank) {
   if (spec.empty()) return;
   const auto wrong = [&](const std::string& why) {
     return base::ConfigError("--fault '" + spec + "': " + why +
-                             " (point@step:rank[:kill|stop|throw|nan]; points: " + base::join(kPoints) + ")");
+                             " (point@step:rank[:kill|stop|hang|throw|nan]; points: " + base::join(kPoints) + ")");
   };
   const auto at = spec.find('@'), colon = spec.find(':', at == std::string::npos ? 0 : at);
   if (at == std::string::npos || colon == std::string::npos) throw wrong("is not point@step:rank");
@@ -46,6 +48,7 @@ bool FaultPlan::at(const std::string& point, std::int64_t step) const {
   if (point_ != point || step_ != step) return false;
   if (action_ == "kill") std::raise(SIGKILL);
   if (action_ == "stop") std::raise(SIGSTOP);
+  if (action_ == "hang") std::this_thread::sleep_for(std::chrono::hours(24));
   if (action_ == "throw") throw std::runtime_error("planted fault at " + point + " " + std::to_string(step));
   return action_ == "nan";
 }

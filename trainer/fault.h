@@ -9,7 +9,7 @@ namespace decant::trainer {
 
 /// Points: step, collective, checkpoint-write, checkpoint-commit, label-part (before it is written), label-write (half of
 /// it is), label-commit (before it gets its name), label-manifest, report. Actions: kill (SIGKILL, the default), stop
-/// (SIGSTOP), throw, nan (step only).
+/// (SIGSTOP), hang (the rank's own thread alone), throw, nan (step only).
 class FaultPlan {
  public:
   /// "step@7:1", "label-part@3:0:throw"; empty: no fault. Throws ConfigError.

@@ -43,6 +43,7 @@ base::Json measure_gate(Workspace& space, const std::string& teacher) {
   if (!known.empty()) return base::Json::parse(known);
 
   context.metrics.set_stage("gate");
+  context.communicator.stand_at("gate", -1);
   base::Json values{{"metric", metric}};
   const auto value_of = [&](const Evaluation& found) { return found.all.metrics().at(metric); };
   const auto of_model = [&](const SideOptions& side, const std::string& stage) {

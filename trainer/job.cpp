@@ -68,6 +68,10 @@ void TrainOptions::describe(Fields& fields) {
                  "steps between checkpoints beside the one at every "
                  "validation; 0: none");
   fields.real("clip_norm", clip_norm, {0, 1e12}, "bound of the gradient's global L2 norm; 0: none");
+  fields.text("non_finite", non_finite,
+              "a step whose loss or gradient is not finite on any rank: stop, or skip it, with a count",
+              {"stop", "skip"});
+  fields.integer("non_finite_limit", non_finite_limit, {0, 1e9}, "skip: so many steps in a row; one more stops");
   fields.texts("frozen", frozen,
                "parameters that keep their first values, by name; '*' stands for any letters, '?' for one");
   fields.group("schedule", schedule, "learning rate by step");

@@ -67,6 +67,8 @@ struct TrainOptions : base::Options {
   std::int64_t validate_epochs = 1;
   std::int64_t checkpoint_steps = 1000;  // beside the one at every validation; 0: none
   double clip_norm = 0;                  // 0: none
+  std::string non_finite = "stop";       // stop | skip
+  std::int64_t non_finite_limit = 10;    // steps in a row that may be skipped
   std::vector<std::string> frozen;       // patterns of parameter names
   ScheduleOptions schedule;
   SoftmaxOptions softmax;

@@ -253,6 +253,7 @@ bool label_parts(const Labelling& of, LabelResult& result) {
       continue;
     }
     const std::int64_t part = mine[static_cast<std::size_t>(done)];
+    context.communicator.stand_at("labels part " + std::to_string(part), -1);
     const auto labels = label_part(of, part, result);
     context.faults.at("label-part", part);
     of.writer.write_part(part, labels, context.threads, [&](const char* point) { context.faults.at(point, part); });
@@ -304,6 +305,7 @@ double estimate_label_seconds(models::SequenceModel& teacher, const LabelKind& k
 LabelResult label_dataset(const LabelTeachers& teachers, const LabelKind& kind, const data::Dataset& dataset,
                           const data::LabelSpec& spec, const std::filesystem::path& folder, Context& context) {
   context.metrics.set_stage("labels");
+  context.communicator.stand_at("labels", -1);
   for (const auto& teacher : teachers.models) teacher->eval();
   const data::LabelWriter writer(folder, dataset, spec);
   LabelResult result;

@@ -105,6 +105,8 @@ TrainState next_state(const TrainState& end) {
   next.first_epoch = next.position.epoch;
   next.curve = end.curve;
   next.finished = end.finished;
+  next.skipped = end.skipped;
+  next.skipped_in_row = end.skipped_in_row;
   return next;
 }
 

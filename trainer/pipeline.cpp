@@ -33,9 +33,21 @@ struct Pipeline::Impl {
       if (answer == "run") begin_stage(space.folder(stage), key);
     }
     leave_when_stopped(stage);
-    answer = run_context.communicator.broadcast_bytes(answer, 0);
+    const std::string mine = key + (stage == "dataset" ? "" : ", " + data_text());
+    const auto told = run_context.communicator.broadcast_bytes(answer + " " + mine, 0);
+    answer = told.substr(0, told.find(' '));
+    if (const auto theirs = told.substr(answer.size() + 1); theirs != mine)
+      throw base::ConfigError("stage '" + stage + "' has key " + mine + " here, and " + theirs +
+                              " on rank 0: do all ranks see the same run folder and dataset?");
     if (answer == "skip") run_context.progress.say(stage + ": as before, nothing to do");
     return answer == "run";
+  }
+
+  /// What every stage works on; ranks that differ in it would wait for each other in vain.
+  [[nodiscard]] std::string data_text() {
+    const auto& info = space.dataset().info();
+    return "catalogue " + info.catalogue_hash + " of " + std::to_string(info.items) + " items, events " +
+           info.content_hash + " of " + std::to_string(info.rows) + " rows";
   }
 
   void end(const std::string& stage, const std::string& key, const base::Json& result) {
@@ -263,6 +275,7 @@ void Pipeline::import() {
   auto& space = impl_->space;
   if (!space.job.data.dataset.empty()) return;
   space.context.metrics.set_stage("import");
+  space.context.communicator.stand_at("import", -1);
   std::string key = space.context.leads() ? data::import_key(space.job.data.import) : "";
   space.context.communicator.rendezvous();  // the key is a hash of all input files
   key = space.context.communicator.broadcast_bytes(key, 0);
@@ -319,6 +332,7 @@ void Pipeline::distill() {
 void Pipeline::evaluate() {
   auto& space = impl_->space;
   space.context.metrics.set_stage("evaluate");
+  space.context.communicator.stand_at("evaluate", -1);
   const auto report = build_report(space);
   if (space.context.leads()) {
     space.context.faults.at("report", 0);

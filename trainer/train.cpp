@@ -1,8 +1,5 @@
 #include "trainer/train.h"
 
-#include <ATen/ops/linalg_vector_norm.h>
-#include <ATen/ops/stack.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -13,6 +10,7 @@
 #include "dist/gradient_reducer.h"
 #include "trainer/balance.h"
 #include "trainer/errors.h"
+#include "trainer/non_finite.h"
 #include "trainer/ranking.h"
 #include "trainer/schedule.h"
 
@@ -49,6 +47,7 @@ class Training {
         sharded_(trained(task.sharded())),
         collective_(task.collective()),
         reducer_(tensors_of(replicated(task.parameters(), sharded_)), context.communicator),
+        guard_(setup.options, setup.folder, where(), task, context),
         writer_{setup.folder / "checkpoints", setup.key, context.world(), context.threads, &context.faults} {}
 
   TrainResult run() {
@@ -90,20 +89,23 @@ class Training {
   void step(data::Window& window) {
     const std::uint64_t key = base::key_of(setup_.seed, static_cast<std::uint64_t>(state_.step)) | 1;
     running_epoch_ = state_.position.epoch + 1;
+    context_.communicator.stand_at(where(), state_.step);
     task_.begin_step(state_.step - state_.first_step);  // schedules count from the stage's beginning
     for (auto& batch : window.micro_batches) task_.augment(batch, key);
     const auto weights = agree_on_weights(window);
     measure_balance(window, weights, key);
-    const double planted = context_.faults.at("step", state_.step) ? std::nan("") : 1.0;
+    const bool planted = context_.faults.at("step", state_.step);
     reducer_.begin();
+    guard_.begin_step();
     for (auto& parameter : sharded_) parameter.own.mutable_grad() = torch::Tensor();
     std::vector<torch::Tensor> sums(task_.losses().size());
     if (window.micro_batches.empty()) task_.join(key);
     for (std::size_t m = 0; m < window.micro_batches.size(); ++m) {
-      const auto parts = task_.loss_sums(window.micro_batches[m], key);
+      auto parts = task_.loss_sums(window.micro_batches[m], key);
+      if (planted) parts.front() = parts.front() * std::nan("");
       torch::Tensor total;
       for (std::size_t l = 0; l < parts.size(); ++l) {
-        const auto scaled = parts[l] * (planted * task_.losses()[l].multiplier() / weights[l]);
+        const auto scaled = parts[l] * (task_.losses()[l].multiplier() / weights[l]);
         total = total.defined() ? total + scaled : scaled;
         sums[l] = sums[l].defined() ? sums[l] + parts[l].detach() : parts[l].detach();
       }
@@ -111,14 +113,20 @@ class Training {
         throw base::ConfigError("no loss of stage '" + where() + "' reaches a parameter that is not frozen");
       // A collective backward has exchanges of its own, and those of the buckets come after it.
       if (m + 1 == window.micro_batches.size() && !collective_) reducer_.arm();
-      total.backward();
+      total.backward(guard_.seed(window.micro_batches[m], parts, total));
     }
     context_.faults.at("collective", state_.step);
     exchanged_ = reducer_.finish();
-    clip();
-    optimizer_.step(learning_rate(state_.step));
-    task_.end_step();
-    last_sums_ = sums;
+    norm_ = gradient_norm(reducer_.buckets());
+    if (!sharded_.empty()) norm_ = std::hypot(norm_, norm_of_shards());
+    if (guard_.accepts(norm_, key, weights, state_)) {
+      clip();
+      optimizer_.step(learning_rate(state_.step));
+      task_.end_step();
+      last_sums_ = sums;
+    } else {
+      last_weights_.clear();  // what it summed up is not finite either
+    }
     ++state_.step;
     state_.position = window.next;
   }
@@ -184,26 +192,17 @@ class Training {
     last_sums_.clear();
   }
 
-  /// The gradient's global norm is the same number on every rank, so a NaN anywhere ends all of them at this step.
   void clip() {
-    std::vector<torch::Tensor> norms;
-    for (const auto& bucket : reducer_.buckets()) norms.push_back(at::linalg_vector_norm(bucket));
-    norm_ = at::linalg_vector_norm(at::stack(norms)).item<double>();
-    if (!sharded_.empty()) norm_ = std::hypot(norm_, norm_of_shards());
-    if (!std::isfinite(norm_))
-      throw NumericError(state_.step, "the gradient of stage '" + where() + "' is not finite (norm " +
-                                          std::to_string(norm_) + "); lower the learning rate or set train.clip_norm");
-    const double bound = setup_.options.clip_norm;
-    if (bound <= 0 || norm_ <= bound) return;
-    for (const auto& bucket : reducer_.buckets()) bucket.mul_(bound / norm_);
-    for (const auto& parameter : sharded_) parameter.own.grad().mul_(bound / norm_);
+    std::vector<torch::Tensor> gradients = reducer_.buckets();
+    for (const auto& parameter : sharded_) gradients.push_back(parameter.own.grad());
+    clip_gradient(gradients, norm_, setup_.options.clip_norm);
   }
 
   /// Of all ranks' rows together.
   [[nodiscard]] double norm_of_shards() {
     std::vector<double> squares{0};
     for (const auto& parameter : sharded_) {
-      const auto norm = at::linalg_vector_norm(parameter.own.grad()).item<double>();
+      const double norm = gradient_norm({parameter.own.grad()});
       squares[0] += norm * norm;
     }
     context_.communicator.all_reduce_host(squares, dist::Reduce::kSum);
@@ -266,10 +265,8 @@ class Training {
   }
 
   void validate() {
-    std::vector<double> sums;
-    append_last_sums(sums);
-    context_.communicator.all_reduce_host(sums, dist::Reduce::kSum);
-    add_to_epoch(sums.data());
+    context_.communicator.stand_at(where() + ", validation", state_.step);
+    sum_last_step();
     const auto metrics = task_.validate();
     const double value = metrics.at(setup_.options.select);
     base::Json entry = base::Json::object();
@@ -316,6 +313,7 @@ class Training {
 
   /// All ranks agree that the checkpoint is there before the next step: a death after this continues from here.
   void save() {
+    context_.communicator.stand_at(where() + ", checkpoint", state_.step);
     flush_epoch_sums();
     state_.scales = balance_.state();
     const auto tensors = checkpoint_tensors(task_.state());
@@ -324,7 +322,10 @@ class Training {
   }
 
   void flush_epoch_sums() {
-    if (last_weights_.empty()) return;
+    if (!last_weights_.empty()) sum_last_step();
+  }
+
+  void sum_last_step() {
     std::vector<double> sums;
     append_last_sums(sums);
     context_.communicator.all_reduce_host(sums, dist::Reduce::kSum);
@@ -379,6 +380,7 @@ class Training {
     result.best_epoch = state_.best_epoch;
     result.best_value = state_.best_value;
     result.curve = state_.curve;
+    result.skipped = state_.skipped;
     result.stopped_by = reason;
     result.sequences_per_second = timed_seconds_ > 0 ? static_cast<double>(timed_sequences_) / timed_seconds_ : 0;
     result.data_wait_share = timed_seconds_ > 0 ? timed_wait_ / timed_seconds_ : 0;
@@ -401,6 +403,7 @@ class Training {
   std::vector<ShardedParameter> sharded_;  // those that are trained
   bool collective_;
   dist::GradientReducer reducer_;
+  NonFiniteGuard guard_;
   CheckpointWriter writer_;
   TrainState state_;
   dist::ReducerStats exchanged_;
@@ -423,6 +426,7 @@ base::Json TrainResult::to_json() const {
           {"best_epoch", best_epoch},
           {"best_value", best_value},
           {"stopped_by", stopped_by},
+          {"non_finite_steps", skipped},
           {"sequences_per_second", or_null(sequences_per_second)},
           {"data_wait_share", or_null(data_wait_share)},
           {"curve", curve}};
@@ -431,6 +435,7 @@ base::Json TrainResult::to_json() const {
 TrainResult train(Task& task, Optimizer& optimizer, const TrainSetup& setup, Context& context,
                   const std::map<std::string, std::string>& weights_metadata) {
   context.metrics.set_stage(setup.stage);
+  context.communicator.stand_at(setup.stage, -1);
   return Training(task, optimizer, setup, context, weights_metadata).run();
 }
 

@@ -37,6 +37,7 @@ struct TrainSetup {
 struct TrainResult {
   std::int64_t steps = 0, epochs = 0, best_step = 0, best_epoch = 0;
   double best_value = 0;
+  std::int64_t skipped = 0;         // steps that were not finite
   double sequences_per_second = 0;  // 0: fewer than six steps were timed
   double data_wait_share = 0;       // of the timed seconds
   std::string stopped_by;           // "patience", "max_epochs", "max_steps"
@@ -47,7 +48,7 @@ struct TrainResult {
 
 /// Trains those of `task`'s parameters that require a gradient until a bound of the options, leaving `<folder>/weights.safetensors` (the best by valid) and the last
 /// checkpoint. Continues from a checkpoint with the same key. All ranks call it; all get the same result but for times.
-/// Throws NumericError when a gradient is not finite, Stopped after a checkpoint when a stop was requested.
+/// Throws NumericError when a loss or a gradient is not finite (non_finite.h), Stopped after a checkpoint when a stop was requested.
 TrainResult train(Task& task, Optimizer& optimizer, const TrainSetup& setup, Context& context,
                   const std::map<std::string, std::string>& weights_metadata);
 

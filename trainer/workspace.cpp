@@ -13,10 +13,11 @@
 namespace decant::trainer {
 namespace {
 
-/// The options of a side's training that decide its result; how often it is saved does not.
+/// The options of a side's training that decide its result. How often it is saved does not, nor what happens to a step
+/// that is not finite: a run without one is the same, and one that stopped at it can go on with another option.
 base::Json train_part(const base::Json& side) {
   base::Json train = side.at("train");
-  train.erase("checkpoint_steps");
+  for (const char* option : {"checkpoint_steps", "non_finite", "non_finite_limit"}) train.erase(option);
   return train;
 }
 

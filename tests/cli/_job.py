@@ -103,6 +103,24 @@ def ranks_of(process, count):
     return found
 
 
+def ranks_below(process, binary):
+    """Processes of that program among the descendants of a process."""
+    name = os.path.basename(binary)[:15]
+    parents, names = {}, {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit() and (state := state_of(int(entry.name))):
+            parents[int(entry.name)] = state[1]
+            try:
+                names[int(entry.name)] = (entry / "comm").read_text().strip()
+            except OSError:
+                pass
+    def below(pid):
+        while pid in parents and pid != process.pid:
+            pid = parents[pid]
+        return pid == process.pid
+    return [pid for pid in parents if pid != process.pid and names.get(pid) == name and below(pid)]
+
+
 def state_of(pid):
     """State and parent of a process; nothing when it is gone."""
     try:
@@ -153,8 +171,9 @@ def watch(process, ranks, deadline=300):
     err = (err + drain(process.stderr)).decode(errors="replace")
     process.stdout.close()
     process.stderr.close()
-    time.sleep(0.2)  # what was killed just now is gone a little later
-    alive = [pid for pid in pids if state_of(pid)]
+    until = time.monotonic() + 2  # mpirun does not wait for what it has killed; on a busy machine that takes a moment
+    while (alive := [pid for pid in pids if state_of(pid)]) and time.monotonic() < until:
+        time.sleep(0.02)
     expect(not alive, f"processes {alive} outlived the job:\n{err[-3000:]}")
     return Ended(process.returncode, err, seconds)
 

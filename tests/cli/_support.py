@@ -38,8 +38,9 @@ class Program:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return str(path)
 
-    def start(self, *arguments, ranks=0, env=None):
-        launcher = ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"] if ranks else []
+    def start(self, *arguments, ranks=0, env=None, flags=()):
+        """`flags`: more of mpirun's, and what it starts in decant's place, which is then given decant's command line."""
+        launcher = ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none", *flags] if ranks else []
         # A launcher's variables of our own surroundings would be taken for those of the test.
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "PMIX_", "PMI_", "OMPI_COMM"))}
         return subprocess.Popen(
@@ -47,8 +48,8 @@ class Program:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, errors="replace",
             env={**kept, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", **(env or {})})
 
-    def run(self, *arguments, ranks=0, env=None, timeout=300):
-        process = self.start(*arguments, ranks=ranks, env=env)
+    def run(self, *arguments, ranks=0, env=None, timeout=300, flags=()):
+        process = self.start(*arguments, ranks=ranks, env=env, flags=flags)
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

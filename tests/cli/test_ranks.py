@@ -1,4 +1,5 @@
-"""Under mpirun: a wrong job is told once and ends with 2; tasks that do not find each other are refused."""
+"""Under mpirun: a wrong job is told once and ends with 2; tasks that do not find each other, or that have different jobs
+or data, are refused."""
 import time
 
 from _support import have_mpirun, main, skip, tiny_job
@@ -17,6 +18,18 @@ def test(decant):
     decant.fails(2, "run", job, env={"PMI_SIZE": "2", "PMI_RANK": "0"}, says=["started 2 tasks"])
     decant.fails(2, "run", job, env={"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"},
                  says=["srun --mpi=pmix"])
+
+    # Ranks that were not given the same, each by its own command line or folder.
+    other = [":", "-n", 1]
+    decant.fails(2, "run", job, "--set", "run.seed=5", *other, decant.binary, "run", job, "--set", "run.seed=6", ranks=1,
+                 says=["ranks 0 and 1 have different jobs: 'seed: 5' and 'seed: 6'"])
+    for name, users in (("a", 200), ("b", 210)):
+        decant.path(name).mkdir()
+        decant.ok("synthesize", "--out", f"{name}/log.txt", "--users", users, "--items", 60, "--categories", 5)
+        decant.ok("import", f"{name}/log.txt", "--out", f"{name}/data")
+    work = ["train-teacher", decant.path("job.yaml"), "--set", "data.dataset=data"]
+    decant.fails(2, *work, *other, "-wdir", "b", decant.binary, *work, ranks=1, flags=("-wdir", "a"),
+                 says=["[rank 1/2 ", "stage 'teacher' has key ", " of 210 rows here, and ", " of 200 rows on rank 0"])
 
     # One rank fails in the middle: its message, its code, and nobody left hanging.
     began = time.monotonic()

@@ -45,8 +45,8 @@ class Recorder final : public Communicator {
  private:
   struct Noted final : Work {
     explicit Noted(Recorder& to) : recorder(to) {}
-    bool test() override { return ++recorder.tests > 0; }
-    void wait() override { recorder.events.emplace_back("wait"); }
+    bool do_test() override { return ++recorder.tests > 0; }
+    void do_wait() override { recorder.events.emplace_back("wait"); }
     Recorder& recorder;
   };
 };

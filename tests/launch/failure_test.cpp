@@ -8,6 +8,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/hash.h"
+#include "launch/same_start.h"
+
 namespace decant::launch {
 namespace {
 
@@ -72,6 +75,29 @@ class ThreeRanks final : public dist::Communicator {
  private:
   std::vector<std::string> others_;
 };
+
+std::string different(std::vector<std::string> others) {
+  ThreeRanks ranks(std::move(others));
+  try {
+    require_same(ranks, "jobs", "run:\n  seed: 3\nbatch: 8");
+  } catch (const CommonError& error) {
+    EXPECT_EQ(error.code(), base::ExitCode::kConfig);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(RequireSame, NamesBothRanksAndTheFirstLineThatDiffers) {
+  const std::string hash = base::hash_hex("run:\n  seed: 3\nbatch: 8");
+  EXPECT_EQ(different({hash, hash}), "");
+  // The fake gives the same answer to both exchanges: a rank that differs gives its text for a hash too.
+  EXPECT_EQ(different({"run:\n  seed: 4\nbatch: 8", "run:"}),
+            "ranks 0 and 1 have different jobs: 'seed: 3' and 'seed: 4'; start all of them with the same program, job "
+            "file and options");
+  EXPECT_TRUE(different({hash, "run:\n  seed: 3"})
+                  .starts_with("ranks 0 and 2 have different jobs: 'batch: 8' and "
+                               "'nothing'"));
+}
 
 std::string agreed(std::vector<std::string> others, const std::function<void()>& work) {
   ThreeRanks ranks(std::move(others));
