@@ -34,6 +34,13 @@ class RecordedCommunicator final : public Communicator {
   std::unique_ptr<Work> all_gather(torch::Tensor out, torch::Tensor in) override {
     return started(Kind::kAllGather, bytes_of(in), [&] { return inner_->all_gather(std::move(out), std::move(in)); });
   }
+  std::unique_ptr<Work> all_to_all(torch::Tensor out, const std::vector<std::int64_t>& out_counts, torch::Tensor in,
+                                   const std::vector<std::int64_t>& in_counts) override {
+    return started(Kind::kAllToAll, bytes_of(in),
+                   [&] { return inner_->all_to_all(std::move(out), out_counts, std::move(in), in_counts); });
+  }
+  /// Not recorded: the record is of collectives that all ranks meet in.
+  std::unique_ptr<Communicator> split(int color) override { return inner_->split(color); }
 
   void barrier() override {
     const auto sequence = begin(Kind::kBarrier, 0);

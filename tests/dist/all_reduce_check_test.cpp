@@ -9,9 +9,8 @@ namespace decant::dist {
 namespace {
 
 class DoneWork final : public Work {
- public:
-  bool test() override { return true; }
-  void wait() override {}
+  bool do_test() override { return true; }
+  void do_wait() override {}
 };
 
 /// One rank of one whose all-reduce does to the tensor what it is told.
