@@ -87,7 +87,7 @@ class ShardedJob : public testing::Test {
             {"batch", {{"sequences", 120}, {"accumulate", 2}, {"rank_tokens", 300}}},
             {"teacher", with(side(16), {{"gate", "warn"}})},
             {"student", side(16)},
-            {"labels", {{"k", 12}, {"temperatures", {1, 2}}}},
+            {"labels", {{"k", 12}, {"temperatures", {1, 2}}, {"sets", {{"hidden", {{"kind", "hidden"}}}}}}},
             {"losses",
              {{"ce", {{"weight", 1}}},
               {"kl_tail", {{"weight", 0.7}, {"temperature", 2}}},
@@ -134,7 +134,9 @@ class ShardedJob : public testing::Test {
       run.pipeline->train_teacher();
       stage == "student" ? run.pipeline->train_student() : run.pipeline->train_control();
     };
-    auto job = with(job_, {{"labels", {{"folder", (folder_ / "whole/labels/teacher").string()}}}});
+    const auto made = [&](const char* set) { return (folder_ / "whole/labels" / set).string(); };
+    auto job =
+        with(job_, {{"labels", {{"folder", made("teacher")}, {"sets", {{"hidden", {{"folder", made("hidden")}}}}}}}});
     job = with(job, changes);
     alone([&](Communicator& one) { train(one, name + "-whole", job); });
     train(world(), name, with(job, kSharded));
