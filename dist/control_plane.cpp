@@ -11,6 +11,7 @@
 #include <random>
 #include <sstream>
 #include <type_traits>
+#include <utility>
 
 #include "dist/errors.h"
 #include "dist/socket.h"
@@ -86,9 +87,12 @@ void ControlPlane::meet(const std::string& endpoint, milliseconds patience) {
       ControlMessage hello;
       hello.kind = ControlKind::kHello;
       send(0, std::move(hello));
-      for (const auto until = Clock::now() + kEach; connected(0) && Clock::now() < until;)
-        for (const News& news : wait(milliseconds(100)))
-          if (!news.gone && news.message.kind == ControlKind::kWelcome && news.message.token == token_) return;
+      for (const auto until = Clock::now() + kEach; connected(0) && Clock::now() < until;) {
+        early_ = wait(milliseconds(100));
+        if (!early_.empty() && early_[0].message.kind == ControlKind::kWelcome && early_[0].message.token == token_)
+          return;
+      }
+      early_.clear();
       sockets_->by_rank[0] = nullptr;
       sockets_->connections.clear();
     }
@@ -116,10 +120,10 @@ std::vector<ControlPlane::News> ControlPlane::wait(milliseconds patience) {
   for (const auto& connection : sockets_->connections)
     ready.push_back(
         {connection->socket.get(), static_cast<short>(connection->out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
-  ::poll(ready.data(), ready.size(), static_cast<int>(patience.count()));
+  ::poll(ready.data(), ready.size(), early_.empty() ? static_cast<int>(patience.count()) : 0);
   std::uint64_t alarms = 0;
   [[maybe_unused]] const ssize_t taken = ::read(sockets_->alarm.get(), &alarms, sizeof alarms);
-  std::vector<News> news;
+  auto news = std::exchange(early_, {});
   for (std::size_t i = 2; i < ready.size(); ++i) {
     Connection& connection = *sockets_->connections[i - 2];
     if ((ready[i].revents & POLLOUT) != 0) write(connection);

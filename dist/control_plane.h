@@ -91,6 +91,7 @@ class ControlPlane {
   Identity self_;
   std::string endpoint_;
   std::array<std::uint64_t, 2> token_{};
+  std::vector<News> early_;  // came with the welcome; the next wait() tells it
   struct Sockets;
   std::unique_ptr<Sockets> sockets_;
 };

@@ -103,6 +103,7 @@ class Watchdog::Impl {
   [[nodiscard]] ControlMessage standing_message(int code) const;
   void beat(int code);
   void send_all(const ControlMessage& message);
+  [[nodiscard]] bool leader_is_back(Clock::time_point now);
   void judge_and_trip();
   void tell_end(const TripReport& report);
   void trip(const TripReport& report);
@@ -156,7 +157,7 @@ void Watchdog::Impl::run() {
       next_beat_ = now + options_.beat;
     }
     look(now);
-    if (cause_ && now >= cause_->verdict_at) judge_and_trip();
+    if (cause_ && now >= cause_->verdict_at && !leader_is_back(now)) judge_and_trip();
   }
   if (!tripped_) send_all(message_of(ControlKind::kBye));
 }
@@ -242,7 +243,7 @@ void Watchdog::Impl::take_request() {
     if (!leads() && plane_) plane_->send(0, std::move(message));
     const bool judged_elsewhere =
         !leads() && plane_ && plane_->connected(0) && Clock::now() - at(0).heard < 4 * options_.beat + kTurn;
-    add_cause("", judged_elsewhere ? options_.patience / 2 : own_delay());
+    add_cause("", judged_elsewhere ? options_.patience : own_delay());
   }
   changed_.notify_all();
 }
@@ -305,6 +306,12 @@ void Watchdog::Impl::beat(int code) {
 void Watchdog::Impl::send_all(const ControlMessage& message) {
   if (!plane_) return;
   for (int rank = 0; rank < self_.size; ++rank) plane_->send(rank, message);
+}
+
+/// Rank 0 has been heard of since the bad news, perhaps because it was stopped and goes on: it judges, not this rank.
+bool Watchdog::Impl::leader_is_back(Clock::time_point now) {
+  return !leads() && !cause_->quiet && plane_ && plane_->connected(0) && at(0).heard > cause_->found &&
+         now < cause_->found + options_.patience;
 }
 
 void Watchdog::Impl::judge_and_trip() {

@@ -134,6 +134,38 @@ TEST(Watchdog, TheLowestRankSpeaksWhenTheLeaderIsGone) {
       << first.what;
 }
 
+TEST(Watchdog, LeavesTheVerdictToALeaderThatIsBack) {
+  auto options = kOptions;
+  options.timeout = milliseconds(700);
+  auto leader = std::make_unique<ControlPlane>(rank_of(0, 3));
+  Rank one, two;
+  {
+    std::atomic<bool> met{false};
+    std::thread serve([&] {
+      while (!met) (void)leader->wait(milliseconds(10));
+    });
+    for (auto [rank, who] : {std::pair(&one, 1), {&two, 2}})
+      rank->watch(std::make_unique<ControlPlane>(rank_of(who, 3), leader->endpoint(), milliseconds(5000)),
+                  rank_of(who, 3), options);
+    met = true;
+    serve.join();
+  }
+  for (const int rank : {1, 2}) leader->send(rank, beat(FlightRecorder()));
+  ASSERT_TRUE(one.tripped_within(milliseconds(4000)));  // which tells the leader to go on, were it a process here
+  EXPECT_TRUE(has(one.report.get().what, "rank 0 (host0, process 4000) has stopped answering"));
+  leader->send(2, beat(FlightRecorder()));
+  EXPECT_FALSE(two.tripped_within(milliseconds(500))) << "it has said all there is to say";
+  ControlMessage end;
+  end.kind = ControlKind::kEnd;
+  end.code = 4;
+  end.text = "that is it";
+  leader->send(2, end);
+  ASSERT_TRUE(two.tripped_within(milliseconds(1000)));
+  const TripReport report = two.report.get();
+  EXPECT_EQ(report.what, "that is it");
+  EXPECT_FALSE(report.speaks);
+}
+
 TEST(Watchdog, NamesARankThatIsSilent) {
   auto options = kOptions;
   options.timeout = milliseconds(700);
@@ -259,6 +291,24 @@ TEST(Watchdog, GivesTheLauncherTimeWhenARankFailsByItself) {
     EXPECT_EQ(report.what, "rank 1 has ended with code 5 and said why");
   }
   EXPECT_GE(Clock::now() - began, kOptions.patience);
+}
+
+TEST(ControlPlane, KnowsRankZeroFromTheFirstMomentOn) {
+  ControlPlane leader(rank_of(0, 2));
+  FlightRecorder recorder;
+  recorder.stand_at("import", -1);
+  auto serve = std::async(std::launch::async, [&] {
+    while (!leader.connected(1)) (void)leader.wait(milliseconds(10));
+    leader.send(1, beat(recorder));
+  });
+  ControlPlane other(rank_of(1, 2), leader.endpoint(), milliseconds(5000));
+  serve.get();
+  std::vector<ControlPlane::News> news;
+  while (news.size() < 2)
+    for (auto& one : other.wait(milliseconds(1000))) news.push_back(std::move(one));
+  EXPECT_EQ(news[0].message.kind, ControlKind::kWelcome);
+  EXPECT_EQ(news[0].message.pid, 4000);
+  EXPECT_EQ(news[1].message.standing.place.text(), "import") << "whether or not it came together with the welcome";
 }
 
 TEST(ControlPlane, LetsNobodyElseIn) {
