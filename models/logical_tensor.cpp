@@ -15,7 +15,6 @@ namespace {
 using base::FileError;
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kRunBytes = std::int64_t{8} << 20;
 constexpr std::size_t kLengthBytes = 8;
 
 std::string_view bytes_of(const torch::Tensor& values) {
@@ -24,23 +23,6 @@ std::string_view bytes_of(const torch::Tensor& values) {
 
 std::span<const std::byte> span_of(const torch::Tensor& values) {
   return {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()};
-}
-
-/// Begins the hash of one tensor as hash_tensors does.
-void begin_tensor(base::Hasher& hasher, const std::string& name, torch::ScalarType type, at::IntArrayRef shape) {
-  hasher.add(std::string_view(name));
-  hasher.add(std::string_view(c10::toString(type)));
-  hasher.add(std::string_view(shape_text(shape)));
-}
-
-std::int64_t bytes_of_shape(torch::ScalarType type, at::IntArrayRef shape) {
-  return c10::multiply_integers(shape) * static_cast<std::int64_t>(c10::elementSize(type));
-}
-
-/// Rows of a run, at least one; a tensor without dimensions is one run.
-std::int64_t run_rows(torch::ScalarType type, const std::vector<std::int64_t>& shape) {
-  const std::int64_t row = shape.empty() ? 1 : bytes_of_shape(type, at::IntArrayRef(shape).slice(1));
-  return std::max<std::int64_t>(1, kRunBytes / std::max<std::int64_t>(1, row));
 }
 
 /// Calls see(first, rows) for the runs of one tensor of a file.
@@ -105,7 +87,11 @@ std::vector<WeightsEntry> entries_of(std::vector<const LogicalTensor*>& tensors)
 
 LogicalTensor whole_tensor(std::string name, torch::Tensor tensor) {
   const torch::Tensor values = tensor.detach();
-  LogicalTensor out{std::move(name), values.scalar_type(), values.sizes().vec(), {}, {}};
+  LogicalTensor out;
+  out.name = std::move(name);
+  out.type = values.scalar_type();
+  out.shape = values.sizes().vec();
+  out.here = values;
   out.give = [values, most = run_rows(out.type, out.shape)](const LogicalTensor::Show& show) {
     const auto host = [](const torch::Tensor& part) { return part.to(torch::kCPU).contiguous(); };
     if (values.dim() == 0) return show(host(values));
@@ -145,7 +131,7 @@ TensorHashes save_tensors(const fs::path& path, const std::vector<LogicalTensor>
   file.append(header);
   for (const auto* tensor : sorted) {
     base::Hasher own;
-    begin_tensor(own, tensor->name, tensor->type, tensor->shape);
+    begin_hash(own, tensor->name, tensor->type, tensor->shape);
     tensor->give([&](const torch::Tensor& rows) {
       all.add(span_of(rows));
       own.add(span_of(rows));
@@ -168,7 +154,7 @@ TensorHashes load_tensors(const fs::path& path, const std::vector<LogicalTensor>
     const auto target =
         std::find_if(targets.begin(), targets.end(), [&](const auto& one) { return one.name == entry.name; });
     base::Hasher own;
-    begin_tensor(own, entry.name, entry.type, entry.shape);
+    begin_hash(own, entry.name, entry.type, entry.shape);
     read_runs(path, reader, entry, [&](std::int64_t first, const torch::Tensor& rows) {
       all.add(span_of(rows));
       own.add(span_of(rows));
@@ -196,7 +182,7 @@ std::string hash_weights(const fs::path& path) {
   base::Hasher all, tensors;
   all.add(std::string_view(reader.header().text));
   for (const auto& entry : reader.header().entries) {
-    begin_tensor(tensors, entry.name, entry.type, entry.shape);
+    begin_hash(tensors, entry.name, entry.type, entry.shape);
     read_runs(path, reader, entry, [&](std::int64_t, const torch::Tensor& rows) {
       all.add(span_of(rows));
       tensors.add(span_of(rows));

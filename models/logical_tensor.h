@@ -21,6 +21,10 @@ struct LogicalTensor {
   std::string name;
   torch::ScalarType type = torch::kFloat;
   std::vector<std::int64_t> shape;
+  /// What lies here: rows first, first + stride, ... A stride of 1: all rows, as on every rank. Else rank r has those that
+  /// begin at r % stride.
+  torch::Tensor here;
+  std::int64_t first = 0, stride = 1;
   /// Shows all rows in order. Where they lie on several ranks it is collective, and rank 0 alone is shown their values.
   std::function<void(const Show& show)> give;
   /// Is given runs of all rows in order, the next beginning at row `first`; copies those that lie here.

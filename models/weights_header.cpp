@@ -167,6 +167,22 @@ std::string shape_text(at::IntArrayRef shape) {
   return out;
 }
 
+void begin_hash(base::Hasher& hasher, const std::string& name, torch::ScalarType type, at::IntArrayRef shape) {
+  hasher.add(std::string_view(name));
+  hasher.add(std::string_view(c10::toString(type)));
+  hasher.add(std::string_view(shape_text(shape)));
+}
+
+std::int64_t bytes_of_shape(torch::ScalarType type, at::IntArrayRef shape) {
+  return c10::multiply_integers(shape) * static_cast<std::int64_t>(c10::elementSize(type));
+}
+
+std::int64_t run_rows(torch::ScalarType type, const std::vector<std::int64_t>& shape) {
+  constexpr std::int64_t kRunBytes = std::int64_t{8} << 20;
+  const std::int64_t row = shape.empty() ? 1 : bytes_of_shape(type, at::IntArrayRef(shape).slice(1));
+  return std::max<std::int64_t>(1, kRunBytes / std::max<std::int64_t>(1, row));
+}
+
 // Quotes inside JSON strings are escaped, so nothing else looks like this key.
 std::size_t hash_digits_in(const std::string& header) {
   const std::string key = std::string("\"") + kHashKey + "\":\"";

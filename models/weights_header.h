@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "base/hash.h"
+
 namespace decant::models {
 
 /// What the header says of one tensor.
@@ -57,6 +59,14 @@ class WeightsReader {
 [[nodiscard]] bool stands_before(const WeightsEntry& a, const WeightsEntry& b);
 
 [[nodiscard]] std::string shape_text(at::IntArrayRef shape);
+
+/// Begins the hash of one tensor as hash_tensors does; its bytes follow.
+void begin_hash(base::Hasher& hasher, const std::string& name, torch::ScalarType type, at::IntArrayRef shape);
+
+[[nodiscard]] std::int64_t bytes_of_shape(torch::ScalarType type, at::IntArrayRef shape);
+
+/// Rows of a run of 8 MiB, at least one; a tensor without dimensions is one run.
+[[nodiscard]] std::int64_t run_rows(torch::ScalarType type, const std::vector<std::int64_t>& shape);
 
 /// Bytes that are no truth values in a tensor of kBool are damage: FileError.
 void check_values(const std::filesystem::path& path, const std::string& name, const torch::Tensor& values);

@@ -1,89 +1,35 @@
 #include "trainer/checkpoint.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <functional>
 
 #include "base/files.h"
+#include "models/tensor_pieces.h"
 #include "trainer/errors.h"
 
 namespace decant::trainer {
 namespace {
-
-constexpr const char* kFormat = "decant-checkpoint";
-constexpr int kVersion = 1;
-constexpr const char* kTensors = "tensors.safetensors";
-constexpr const char* kManifest = "manifest.json";
-
-base::Json manifest_of(const CheckpointWriter& writer, const TrainState& state,
-                       const std::vector<models::LogicalTensor>& tensors, const models::TensorHashes& hashes) {
-  base::Json list = base::Json::array();
-  for (const auto& tensor : tensors)
-    list.push_back({{"name", tensor.name},
-                    {"shape", tensor.shape},
-                    {"dtype", std::string(c10::toString(tensor.type))},
-                    {"file", kTensors},
-                    {"xxh3", hashes.at(tensor.name)}});
-  return {{"key", writer.key},
-          {"ranks", writer.ranks},
-          {"threads", writer.threads},
-          {"state", state.to_json()},
-          {"tensors", list}};
-}
-
-/// Folders named step-<number>, newest first.
-std::vector<fs::path> steps_in(const fs::path& folder) {
-  std::vector<fs::path> found;
-  if (!fs::is_directory(folder)) return found;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("step-") && name.find('.') == std::string::npos) found.push_back(entry.path());
-  }
-  std::sort(found.rbegin(), found.rend());
-  return found;
-}
 
 CheckpointError damaged(const base::FileError& error) {
   return {error.path(), std::string(error.what()).substr(error.path().size() + 2) +
                             "; remove the folder to start from an older state"};
 }
 
-void verify(const base::Json& manifest, const models::TensorHashes& hashes, const fs::path& path) {
+/// Version 1 had all tensors in one file.
+std::vector<models::PiecedTensor> tensors_of(const base::Json& manifest) {
+  std::vector<models::PiecedTensor> out;
   for (const auto& entry : manifest.at("tensors")) {
-    const auto name = entry.at("name").get<std::string>();
-    const auto at = hashes.find(name);
-    if (at == hashes.end())
-      throw CheckpointError(path.string(), "has no tensor '" + name + "', which its manifest lists");
-    if (at->second != entry.at("xxh3").get<std::string>())
-      throw CheckpointError(path.string(), "tensor '" + name + "' is damaged (its hash differs from the manifest's)");
+    models::PiecedTensor tensor{
+        entry.at("name"), entry.at("dtype"), entry.at("shape").get<std::vector<std::int64_t>>(), {}};
+    if (manifest.at("version") == 1)
+      tensor.pieces.push_back(
+          {entry.at("file"), 0, 1, tensor.shape.empty() ? 1 : tensor.shape.front(), entry.at("xxh3")});
+    else
+      for (const auto& piece : entry.at("pieces"))
+        tensor.pieces.push_back(
+            {piece.at("file"), piece.at("first"), piece.at("stride"), piece.at("rows"), piece.at("xxh3")});
+    out.push_back(std::move(tensor));
   }
-}
-
-models::TensorHashes hashes_of(const models::WeightsFile& file) {
-  models::TensorHashes hashes;
-  for (const auto& tensor : file.tensors) hashes[tensor.first] = models::hash_tensors({tensor});
-  return hashes;
-}
-
-/// Takes what the file holds into the checkpoint or elsewhere, and tells its hashes.
-using ReadTensors = std::function<models::TensorHashes(const fs::path& path, Checkpoint& found)>;
-
-std::optional<Checkpoint> load_newest(const fs::path& folder, const std::string& key, const ReadTensors& read) {
-  for (const auto& path : steps_in(folder)) {
-    try {
-      const auto manifest = base::load_document(path / kManifest, kFormat, kVersion);
-      if (manifest.at("key").get<std::string>() != key) continue;
-      Checkpoint found{
-          TrainState::from_json(manifest.at("state")), {}, manifest.at("ranks"), manifest.at("threads"), path};
-      verify(manifest, read(path / kTensors, found), path / kTensors);
-      return found;
-    } catch (const base::FileError& error) {
-      throw damaged(error);
-    } catch (const nlohmann::json::exception& error) {
-      throw CheckpointError((path / kManifest).string(), std::string("lacks a field: ") + error.what());
-    }
-  }
-  return std::nullopt;
+  return out;
 }
 
 }  // namespace
@@ -133,48 +79,40 @@ TrainState TrainState::from_json(const base::Json& tree) {
   return state;
 }
 
-void CheckpointWriter::write(const TrainState& state, const models::NamedTensors& tensors) const {
-  write(state, models::whole_tensors(tensors), true);
-}
-
-void CheckpointWriter::write(const TrainState& state, const std::vector<models::LogicalTensor>& tensors,
-                             bool writes) const {
-  char name[32];
-  std::snprintf(name, sizeof name, "step-%012lld", static_cast<long long>(state.step));
-  const fs::path final_path = folder / name, beside = folder / (std::string(name) + ".partial");
-  if (!writes) {
-    static_cast<void>(models::save_tensors(beside / kTensors, tensors, {}, false));
-    return;
+std::vector<fs::path> checkpoint_folders(const fs::path& folder) {
+  std::vector<fs::path> found;
+  if (!fs::is_directory(folder)) return found;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && name.find('.') == std::string::npos) found.push_back(entry.path());
   }
-  fs::remove_all(beside);
-  fs::create_directories(beside);
-  const auto hashes = models::save_tensors(beside / kTensors, tensors, {});
-  if (faults) faults->at("checkpoint-write", state.step);
-  base::save_document(beside / kManifest, kFormat, kVersion, manifest_of(*this, state, tensors, hashes));
-  if (faults) faults->at("checkpoint-commit", state.step);
-  base::replace_path(beside, final_path);
-  for (const auto& older : steps_in(folder))
-    if (older != final_path) fs::remove_all(older);
-}
-
-std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const std::string& key) {
-  return load_newest(folder, key, [](const fs::path& path, Checkpoint& found) {
-    found.tensors = models::load_weights(path);
-    return hashes_of(found.tensors);
-  });
+  std::sort(found.rbegin(), found.rend());
+  return found;
 }
 
 std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const std::string& key,
                                                  const std::vector<models::LogicalTensor>& targets) {
-  return load_newest(folder, key,
-                     [&](const fs::path& path, Checkpoint&) { return models::load_tensors(path, targets); });
+  for (const auto& path : checkpoint_folders(folder)) {
+    try {
+      const auto manifest = base::load_document(path / kCheckpointManifest, kCheckpointFormat, kCheckpointVersion);
+      if (manifest.at("key").get<std::string>() != key) continue;
+      models::load_pieces(path, tensors_of(manifest), targets);
+      return Checkpoint{TrainState::from_json(manifest.at("state")), manifest.at("ranks"), manifest.at("threads"), path};
+    } catch (const base::FileError& error) {
+      throw damaged(error);
+    } catch (const nlohmann::json::exception& error) {
+      throw CheckpointError((path / kCheckpointManifest).string(), std::string("lacks a field: ") + error.what());
+    }
+  }
+  return std::nullopt;
 }
 
 std::vector<std::string> checkpoint_keys(const fs::path& folder) {
   std::vector<std::string> keys;
-  for (const auto& path : steps_in(folder)) {
+  for (const auto& path : checkpoint_folders(folder)) {
     try {
-      keys.push_back(base::load_document(path / kManifest, kFormat, kVersion).at("key"));
+      keys.push_back(
+          base::load_document(path / kCheckpointManifest, kCheckpointFormat, kCheckpointVersion).at("key"));
     } catch (const base::FileError& error) {
       throw damaged(error);
     }
@@ -183,8 +121,8 @@ std::vector<std::string> checkpoint_keys(const fs::path& folder) {
 }
 
 base::Json inspect_checkpoint(const fs::path& folder) {
-  const auto manifest = base::load_document(folder / kManifest, kFormat, kVersion);
-  verify(manifest, hashes_of(models::load_weights(folder / kTensors)), folder / kTensors);
+  const auto manifest = base::load_document(folder / kCheckpointManifest, kCheckpointFormat, kCheckpointVersion);
+  models::load_pieces(folder, tensors_of(manifest), {}, models::Surplus::kPassedOver);
   return manifest;
 }
 

@@ -1,5 +1,5 @@
-// Checkpoints: logical tensors by name, independent of ranks. A folder is written beside, its manifest last, and renamed;
-// the previous one stays until then.
+// Checkpoints: logical tensors by name, independent of ranks. A folder holds a file of each rank that wrote it and the
+// manifest, which says where the rows of each tensor are; see checkpoint_writer.h for how it comes to be.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,14 @@
 #include "base/options.h"
 #include "data/sampler.h"
 #include "models/logical_tensor.h"
-#include "trainer/fault.h"
 
 namespace decant::trainer {
 
 namespace fs = std::filesystem;
+
+inline constexpr const char* kCheckpointFormat = "decant-checkpoint";
+inline constexpr const char* kCheckpointManifest = "manifest.json";
+inline constexpr int kCheckpointVersion = 2;
 
 /// Where a training run stands, beside its tensors.
 struct TrainState {
@@ -36,34 +39,23 @@ struct TrainState {
   static TrainState from_json(const base::Json& tree);
 };
 
-/// Writes `<folder>/step-<n>` (one rank) and removes older ones. `key` is the stage's; `seed`, `threads` and `ranks` are
-/// recorded: bits are promised for the same ones only.
-struct CheckpointWriter {
-  fs::path folder;
-  std::string key;
-  int ranks = 1, threads = 1;
-  const FaultPlan* faults = nullptr;
-  void write(const TrainState& state, const models::NamedTensors& tensors) const;
-  /// Tensors of which each rank has a part: all ranks call it, and the one that `writes` does so.
-  void write(const TrainState& state, const std::vector<models::LogicalTensor>& tensors, bool writes) const;
-};
-
 struct Checkpoint {
   TrainState state;
-  models::WeightsFile tensors;
   int ranks = 1, threads = 1;
   fs::path path;
 };
 
-/// The newest whole checkpoint with this key; nothing when there is none. Throws CheckpointError naming the file when a
-/// committed checkpoint is damaged or was written by a newer version.
-[[nodiscard]] std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const std::string& key);
-/// The same with the tensors read into `targets`, run by run; the result has none.
+/// The newest whole checkpoint with this key, its tensors read into `targets`; nothing when there is none. Reads the
+/// format of version 1 too. Throws CheckpointError naming the file when a committed checkpoint is damaged, has other
+/// tensors, or was written by a newer version.
 [[nodiscard]] std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const std::string& key,
                                                                const std::vector<models::LogicalTensor>& targets);
 
 /// Keys of the committed checkpoints in `folder`, newest first; their tensors are not read.
 [[nodiscard]] std::vector<std::string> checkpoint_keys(const fs::path& folder);
+
+/// Folders named step-<number>, newest first.
+[[nodiscard]] std::vector<fs::path> checkpoint_folders(const fs::path& folder);
 
 /// What `decant inspect` prints of a checkpoint folder.
 [[nodiscard]] base::Json inspect_checkpoint(const fs::path& folder);

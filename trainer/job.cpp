@@ -67,6 +67,8 @@ void TrainOptions::describe(Fields& fields) {
   fields.integer("checkpoint_steps", checkpoint_steps, {0, 1e12},
                  "steps between checkpoints beside the one at every "
                  "validation; 0: none");
+  fields.integer("checkpoint_keep", checkpoint_keep, {1, 1e6}, "newest checkpoints that are kept");
+  fields.flag("checkpoint_keep_best", checkpoint_keep_best, "keep the checkpoint of the best validation too");
   fields.real("clip_norm", clip_norm, {0, 1e12}, "bound of the gradient's global L2 norm; 0: none");
   fields.text("non_finite", non_finite,
               "a step whose loss or gradient is not finite on any rank: stop, or skip it, with a count",

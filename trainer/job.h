@@ -66,6 +66,8 @@ struct TrainOptions : base::Options {
   std::int64_t patience = 10;  // validations without a better value; 0: never stop early
   std::int64_t validate_epochs = 1;
   std::int64_t checkpoint_steps = 1000;  // beside the one at every validation; 0: none
+  std::int64_t checkpoint_keep = 2;      // the newest so many
+  bool checkpoint_keep_best = false;     // and the best by valid
   double clip_norm = 0;                  // 0: none
   std::string non_finite = "stop";       // stop | skip
   std::int64_t non_finite_limit = 10;    // steps in a row that may be skipped

@@ -9,6 +9,7 @@
 #include "data/loader.h"
 #include "dist/gradient_reducer.h"
 #include "trainer/balance.h"
+#include "trainer/checkpoint_writer.h"
 #include "trainer/errors.h"
 #include "trainer/non_finite.h"
 #include "trainer/ranking.h"
@@ -48,10 +49,13 @@ class Training {
         collective_(task.collective()),
         reducer_(tensors_of(replicated(task.parameters(), sharded_)), context.communicator),
         guard_(setup.options, setup.folder, where(), task, context),
-        writer_{setup.folder / "checkpoints", setup.key, context.world(), context.threads, &context.faults} {}
+        writer_({setup.folder / "checkpoints", setup.key, context.threads, setup.options.checkpoint_keep,
+                 setup.options.checkpoint_keep_best, &context.faults},
+                context.communicator) {}
 
   TrainResult run() {
     resume();
+    writer_.clear();
     data::Loader loader(setup_.dataset, setup_.labels, sampler_, setup_.max_length, {context_.rank(), context_.world()},
                         state_.position);
     context_.progress.start(where(), state_.step, expected_steps());
@@ -131,19 +135,21 @@ class Training {
     state_.position = window.next;
   }
 
-  /// Sums the weights of the whole step over ranks before its first forward; the last step's loss sums and a wish to stop
-  /// travel along, so that a step has one small exchange.
+  /// Sums the weights of the whole step over ranks before its first forward; the last step's loss sums, how many ranks have
+  /// written their share of a checkpoint, and a wish to stop travel along, so that a step has one small exchange.
   std::vector<double> agree_on_weights(const data::Window& window) {
     const std::size_t losses = task_.losses().size();
     std::vector<double> values(losses, 0.0);
     for (std::size_t l = 0; l < losses; ++l)
       for (const auto& batch : window.micro_batches) values[l] += task_.loss_weight(l, batch);
     append_last_sums(values);
+    values.push_back(writer_.written() ? 1 : 0);
     values.push_back(context_.stop_requested ? 1 : 0);
     context_.communicator.all_reduce_host(values, dist::Reduce::kSum);
     add_to_epoch(values.data() + losses);
     last_weights_.assign(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(losses));
     stop_ = values.back() > 0;
+    if (values[values.size() - 2] == context_.world()) writer_.commit();
     auto divisors = last_weights_;
     for (auto& weight : divisors) weight = weight > 0 ? weight : 1;
     return divisors;
@@ -258,9 +264,11 @@ class Training {
     if (last_step) reason = "max_steps";
     state_.stopped_by = reason;
     if (validates || stop_ || (options.checkpoint_steps > 0 && state_.step % options.checkpoint_steps == 0)) save();
-    if (stop_ && reason.empty())
+    if (stop_ && reason.empty()) {
+      writer_.finish();
       throw Stopped("stopped by a signal in stage '" + where() + "' after step " + std::to_string(state_.step) +
                     ", which is saved; run the same command again to continue");
+    }
     return reason;
   }
 
@@ -311,14 +319,21 @@ class Training {
       static_cast<void>(models::save_tensors(path, logical, metadata, context_.leads()));
   }
 
-  /// All ranks agree that the checkpoint is there before the next step: a death after this continues from here.
+  /// Training waits for the copy alone; a death before the commit, some steps later, continues from the one before.
   void save() {
     context_.communicator.stand_at(where() + ", checkpoint", state_.step);
     flush_epoch_sums();
     state_.scales = balance_.state();
     const auto tensors = checkpoint_tensors(task_.state());
-    if (context_.leads() || !task_.sharded().empty()) writer_.write(state_, tensors, context_.leads());
-    context_.communicator.barrier();
+    const auto started = Clock::now();
+    writer_.begin(state_, tensors);
+    const double waited = seconds_since(started);
+    char text[96];
+    std::snprintf(text, sizeof text, " step %lld checkpoint: training waited %.1f ms",
+                  static_cast<long long>(state_.step), 1e3 * waited);
+    context_.log.line(where() + text);
+    context_.metrics.add("decant_checkpoint_wait_seconds_total", waited);
+    context_.metrics.add("decant_checkpoints_total", 1);
   }
 
   void flush_epoch_sums() {
@@ -386,7 +401,7 @@ class Training {
     result.data_wait_share = timed_seconds_ > 0 ? timed_wait_ / timed_seconds_ : 0;
     result.end = state_;
     if (setup_.hand_over_last) hand_over();
-    context_.communicator.barrier();  // everybody reads what is handed over
+    writer_.finish();  // and everybody reads what is handed over
     context_.progress.finish(where() + " done: " + std::to_string(result.steps) + " steps, best " +
                              setup_.options.select + " " + std::to_string(result.best_value) + " at epoch " +
                              std::to_string(result.best_epoch));

@@ -17,7 +17,9 @@ namespace {
 /// that is not finite: a run without one is the same, and one that stopped at it can go on with another option.
 base::Json train_part(const base::Json& side) {
   base::Json train = side.at("train");
-  for (const char* option : {"checkpoint_steps", "non_finite", "non_finite_limit"}) train.erase(option);
+  for (const char* option :
+       {"checkpoint_steps", "checkpoint_keep", "checkpoint_keep_best", "non_finite", "non_finite_limit"})
+    train.erase(option);
   return train;
 }
 

@@ -89,7 +89,8 @@ def expect_same(run, undisturbed, what):
         expect((run.folder / name).read_bytes() == (undisturbed.folder / name).read_bytes(), f"{what}: {name} differs")
     for stage in STAGES:
         left = sorted(p.name for p in (run.folder / stage / "checkpoints").iterdir())
-        expect(len(left) == 1 and left[0].startswith("step-"), f"{what}: {stage}/checkpoints holds {left}")
+        kept = sorted(p.name for p in (undisturbed.folder / stage / "checkpoints").iterdir())
+        expect(left == kept and len(left) == 2, f"{what}: {stage}/checkpoints holds {left}, not {kept}")
 
 
 def ranks_of(process, count):

@@ -8,7 +8,7 @@ POINTS = [("step", 7), ("step", 22), ("collective", 8), ("checkpoint-write", 10)
           ("checkpoint-commit", 30), ("label-part", 1), ("label-write", 1), ("label-commit", 1), ("label-manifest", 0),
           ("report", 0)]
 OF_STUDENT = [("step", 22), ("checkpoint-commit", 30)]
-LEADERS = {"checkpoint-write", "checkpoint-commit", "label-manifest", "report"}  # what only rank 0 comes to
+LEADERS = {"checkpoint-commit", "label-manifest", "report"}  # what only rank 0 comes to
 
 
 def check(decant, undisturbed, ranks, point, step, action, done=()):
