@@ -1,5 +1,6 @@
 #include "models/model.h"
 
+#include "models/gru4rec.h"
 #include "models/sasrec.h"
 #include "models/torch_script.h"
 
@@ -28,6 +29,9 @@ NamedTensors SequenceModel::weights() {
 void register_models(ModelRegistry& registry) {
   registry.add<SasRecOptions>("sasrec", [](const SasRecOptions& options, const ModelContext& context) {
     return std::make_shared<SasRec>(options, context);
+  });
+  registry.add<Gru4RecOptions>("gru4rec", [](const Gru4RecOptions& options, const ModelContext& context) {
+    return std::make_shared<Gru4Rec>(options, context);
   });
   registry.add<TorchScriptOptions>("torchscript", [](const TorchScriptOptions& options, const ModelContext& context) {
     return std::make_shared<TorchScript>(options, context);

@@ -55,7 +55,7 @@ struct ModelContext {
 
 using ModelRegistry = base::Registry<SequenceModel, const ModelContext&>;
 
-/// Adds decant's own models: "sasrec".
+/// Adds decant's own models: "sasrec", "gru4rec", and "torchscript".
 void register_models(ModelRegistry& registry);
 
 }  // namespace decant::models

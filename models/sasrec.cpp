@@ -2,7 +2,7 @@
 
 #include "models/initial.h"
 #include "models/ops/attention.h"
-#include "models/projected_table.h"
+#include "models/taps.h"
 #include "models/transformer_block.h"
 
 namespace decant::models {
@@ -18,14 +18,6 @@ constexpr std::uint32_t first_site(std::int64_t block) {
 }
 
 std::string block_tap(std::int64_t block) { return "block." + std::to_string(block); }
-
-void check_taps(const std::set<std::string>& wanted, const std::vector<std::string>& known) {
-  for (const std::string& tap : wanted) {
-    if (std::find(known.begin(), known.end(), tap) == known.end()) {
-      throw base::ConfigError("sasrec has no tap '" + tap + "' (known: " + base::join(known) + ")");
-    }
-  }
-}
 
 }  // namespace
 
@@ -62,7 +54,7 @@ SasRec::SasRec(const SasRecOptions& options, const ModelContext& context) : opti
 }
 
 Output SasRec::forward(const Inputs& inputs, const std::set<std::string>& wanted_taps) {
-  check_taps(wanted_taps, tap_names());
+  check_taps("sasrec", wanted_taps, tap_names());
   Output output;
   const auto tap = [&](const std::string& name, const torch::Tensor& value) {
     if (wanted_taps.contains(name)) output.taps.emplace(name, value);
@@ -87,16 +79,7 @@ Output SasRec::forward(const Inputs& inputs, const std::set<std::string>& wanted
   return output;
 }
 
-NamedTensors SasRec::weights() {
-  auto out = SequenceModel::weights();
-  auto* projected = dynamic_cast<ProjectedTable*>(item_.get());
-  if (projected == nullptr || options_.table.save != "composed") return out;
-  const torch::NoGradGuard no_grad;
-  std::erase_if(out, [](const auto& named) { return named.first == "item.projection"; });
-  for (auto& [name, tensor] : out)
-    if (name == "item.weight") tensor = projected->compose();
-  return out;
-}
+NamedTensors SasRec::weights() { return compose_table(SequenceModel::weights(), *item_, options_.table); }
 
 std::vector<std::string> SasRec::tap_names() const {
   std::vector<std::string> names{"embedding"};
@@ -113,8 +96,7 @@ std::map<std::string, std::string> SasRec::spec() const {
                                          {"heads", std::to_string(options_.heads)},
                                          {"max_length", std::to_string(options_.max_length)},
                                          {"positions", "start"}};
-  const auto* projected = dynamic_cast<const ProjectedTable*>(item_.get());
-  if (projected != nullptr && options_.table.save == "parts") out["table_width"] = std::to_string(projected->width());
+  describe_table(*item_, options_.table, out);
   return out;
 }
 

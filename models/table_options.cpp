@@ -63,4 +63,19 @@ std::shared_ptr<Table> make_table(const TableOptions& options, std::int64_t dim,
   return table;
 }
 
+NamedTensors compose_table(NamedTensors weights, Table& table, const TableOptions& options) {
+  auto* projected = dynamic_cast<ProjectedTable*>(&table);
+  if (projected == nullptr || options.save != "composed") return weights;
+  const torch::NoGradGuard no_grad;
+  std::erase_if(weights, [](const auto& named) { return named.first == "item.projection"; });
+  for (auto& [name, tensor] : weights)
+    if (name == "item.weight") tensor = projected->compose();
+  return weights;
+}
+
+void describe_table(const Table& table, const TableOptions& options, std::map<std::string, std::string>& spec) {
+  const auto* projected = dynamic_cast<const ProjectedTable*>(&table);
+  if (projected != nullptr && options.save == "parts") spec["table_width"] = number(projected->width());
+}
+
 }  // namespace decant::models

@@ -22,4 +22,11 @@ struct TableOptions : base::Options {
 [[nodiscard]] std::shared_ptr<Table> make_table(const TableOptions& options, std::int64_t dim,
                                                 const ModelContext& context);
 
+/// A model's parameters as they are saved: with a projected table's product under "item.weight" where it is saved composed.
+/// REQUIRES: `table` is the model's module "item", made by make_table.
+[[nodiscard]] NamedTensors compose_table(NamedTensors weights, Table& table, const TableOptions& options);
+
+/// What a model's spec() says of such a table beside its sizes: "table_width" where its parts are saved.
+void describe_table(const Table& table, const TableOptions& options, std::map<std::string, std::string>& spec);
+
 }  // namespace decant::models

@@ -24,6 +24,7 @@ except ImportError as error:
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'examples' / 'python'))
 import losses  # noqa: E402
+from gru4rec import GRU4Rec  # noqa: E402
 from sasrec import SASRec, spans  # noqa: E402
 
 Tensors = dict[str, Tensor]
@@ -58,23 +59,33 @@ def rank(logits: Tensor, targets: Tensor) -> Tensor:
     return (logits > own).sum(1) + ((logits == own).sum(1) - 1) // 2
 
 
-def sasrec_golden() -> Tensors:
-    rng, lengths = np.random.default_rng(1), [1, 12, 5, 2, 12, 7, 3]
-    model = SASRec(**SHAPE).double()
+def model_golden(model: torch.nn.Module, seed: int, spec: Sequence[int]) -> Tensors:
+    """Forward and backward on one packed batch; spec[0] is the number of items, the longest sequence has 12."""
+    rng, lengths, items = np.random.default_rng(seed), [1, 12, 5, 2, 12, 7, 3], spec[0]
+    model = model.double()
     for name, parameter in model.named_parameters():  # larger than at the start of training: nothing may hide
         is_scale = 'norm' in name and name.endswith('weight')
         parameter.data = normal(rng, *parameter.shape, std=0.3) + (1.0 if is_scale else 0.0)
         parameter.data = parameter.data.float().double()
-    ids = torch.from_numpy(rng.integers(0, SHAPE['items'], sum(lengths)))
-    ids[[0, 1, 2]] = torch.tensor([0, SHAPE['items'] - 1, SHAPE['items'] - 1])
+    ids = torch.from_numpy(rng.integers(0, items, sum(lengths)))
+    ids[[0, 1, 2]] = torch.tensor([0, items - 1, items - 1])
     offsets = torch.tensor([0, *lengths]).cumsum(0)
     hidden = model(ids, offsets)
     cotangent = normal(rng, *hidden.shape)
     (hidden * cotangent).sum().backward()
-    tensors = dict(spec=SPEC, ids=ids, offsets=offsets, hidden=hidden, cotangent=cotangent)
+    tensors = dict(spec=torch.tensor(spec), ids=ids, offsets=offsets, hidden=hidden, cotangent=cotangent)
     for name, parameter in model.named_parameters():
         tensors |= {f'weights.{name}': parameter, f'grad.{name}': parameter.grad}
     return tensors
+
+
+def sasrec_golden() -> Tensors:
+    return model_golden(SASRec(**SHAPE), 1, list(SHAPE.values()))
+
+
+def gru4rec_golden() -> Tensors:
+    shape = dict(items=37, dim=12, hidden=20, layers=2, max_length=12)
+    return model_golden(GRU4Rec(**shape), 7, list(shape.values()))
 
 
 def catalogue_golden() -> Tensors:
@@ -284,7 +295,7 @@ def training_golden(dtype: torch.dtype = torch.float64) -> Tensors:
 
 
 FILES: dict[str, Callable[[], Tensors]] = {
-    'sasrec': sasrec_golden, 'catalogue': catalogue_golden, 'losses': losses_golden, 'vectors': vectors_golden,
+    'sasrec': sasrec_golden, 'gru4rec': gru4rec_golden, 'catalogue': catalogue_golden, 'losses': losses_golden, 'vectors': vectors_golden,
     'training': training_golden}
 
 

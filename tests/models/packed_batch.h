@@ -10,6 +10,8 @@
 #include <limits>
 #include <vector>
 
+#include "models/inputs.h"
+
 namespace decant::models::test {
 
 /// Small tensors are slower on several threads, far more so when the cores are shared.
@@ -51,6 +53,32 @@ inline torch::Tensor plain_attention(const torch::Tensor& qkv, const std::vector
     parts.push_back(weights.matmul(p[2]).transpose(0, 1).reshape({length, dim}));
   }
   return torch::cat(parts);
+}
+
+/// Random items in sequences of these lengths, all of them scored.
+inline Inputs inputs_of(const std::vector<std::int64_t>& lengths, std::int64_t items) {
+  Inputs inputs;
+  inputs.offsets = offsets_of(lengths);
+  torch::manual_seed(7);
+  inputs.columns["items"] = torch::randint(items, {inputs.tokens()}, torch::kLong);
+  std::vector<torch::Tensor> positions{torch::empty({0}, torch::kLong)};
+  for (const std::int64_t length : lengths) positions.push_back(torch::arange(length));
+  inputs.positions = torch::cat(positions);
+  inputs.score_tokens = torch::arange(inputs.tokens());
+  inputs.token_keys = random_keys(inputs.tokens());
+  return inputs;
+}
+
+/// Sequence `s` of a batch as a batch of its own.
+inline Inputs alone(const Inputs& from, std::size_t s) {
+  const std::int64_t begin = from.offsets[s], length = from.offsets[s + 1] - begin;
+  Inputs inputs;
+  inputs.offsets = {0, length};
+  inputs.columns["items"] = from.items().narrow(0, begin, length);
+  inputs.positions = from.positions.narrow(0, begin, length);
+  inputs.score_tokens = torch::arange(length);
+  inputs.token_keys = from.token_keys.narrow(0, begin, length);
+  return inputs;
 }
 
 }  // namespace decant::models::test

@@ -30,30 +30,7 @@ std::shared_ptr<SasRec> make(const SasRecOptions& options = small(), std::uint64
   return std::make_shared<SasRec>(options, ModelContext{.items = kItems, .seed = seed});
 }
 
-Inputs batch(const std::vector<std::int64_t>& lengths, bool with_keys = true) {
-  Inputs inputs;
-  inputs.offsets = test::offsets_of(lengths);
-  torch::manual_seed(7);
-  inputs.columns["items"] = torch::randint(kItems, {inputs.tokens()}, torch::kLong);
-  std::vector<torch::Tensor> positions{torch::empty({0}, torch::kLong)};
-  for (const std::int64_t length : lengths) positions.push_back(torch::arange(length));
-  inputs.positions = torch::cat(positions);
-  inputs.score_tokens = torch::arange(inputs.tokens());
-  if (with_keys) inputs.token_keys = test::random_keys(inputs.tokens());
-  return inputs;
-}
-
-/// Sequence `s` of a batch as a batch of its own.
-Inputs alone(const Inputs& from, std::size_t s) {
-  const std::int64_t begin = from.offsets[s], length = from.offsets[s + 1] - begin;
-  Inputs inputs;
-  inputs.offsets = {0, length};
-  inputs.columns["items"] = from.items().narrow(0, begin, length);
-  inputs.positions = from.positions.narrow(0, begin, length);
-  inputs.score_tokens = torch::arange(length);
-  inputs.token_keys = from.token_keys.narrow(0, begin, length);
-  return inputs;
-}
+Inputs batch(const std::vector<std::int64_t>& lengths) { return test::inputs_of(lengths, kItems); }
 
 TEST_F(SasRecTest, ParameterNamesAreThoseOfTheTwin) {
   std::set<std::string> wanted{"item.weight", "position.weight", "norm.weight", "norm.bias"};
@@ -193,7 +170,7 @@ TEST_F(SasRecTest, ASampleHasItsResultInAnyBatch) {
   const Inputs inputs = batch({4, 9, 1, 20, 7});
   const torch::Tensor together = model->forward(inputs, {}).scores.hidden;
   for (std::size_t s = 0; s < 5; ++s) {
-    const Inputs one = alone(inputs, s);
+    const Inputs one = test::alone(inputs, s);
     // Small products round otherwise; another mask would differ by far more.
     EXPECT_LT(difference(model->forward(one, {}).scores.hidden, together.narrow(0, inputs.offsets[s], one.tokens())),
               1e-5)
