@@ -1,6 +1,7 @@
 #include "launch/run_folder.h"
 
 #include <cstdio>
+#include <vector>
 
 #include "launch/failure.h"
 #include "launch/job_text.h"
@@ -15,6 +16,29 @@ std::string run_name(const std::filesystem::path& folder) {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
+/// A file of ours under its temporary name: ".weights.safetensors.tmp-4711-0".
+bool is_leftover(const std::string& name) {
+  const std::size_t end = name.find(".tmp-");
+  if (!name.starts_with('.') || end == std::string::npos) return false;
+  const std::string extension = std::filesystem::path(name.substr(0, end)).extension();
+  return extension == ".json" || extension == ".yaml" || extension == ".h5" || extension == ".safetensors";
+}
+
+/// Removes what killed processes have left, but not from a run folder within this one, which has a lock of its own.
+/// REQUIRES: the folder's lock.
+void remove_leftovers(const std::filesystem::path& folder) {
+  namespace fs = std::filesystem;
+  constexpr int kDepth = 4;  // teachers/<name>/checkpoints/step-<n>/
+  std::vector<fs::path> found;
+  std::error_code error;  // what cannot be read or removed does no harm
+  for (fs::recursive_directory_iterator at(folder, fs::directory_options::skip_permission_denied, error), end;
+       !error && at != end; at.increment(error)) {
+    if (is_leftover(at->path().filename().string())) found.push_back(at->path());
+    if (at.depth() >= kDepth || fs::exists(at->path() / "lock", error)) at.disable_recursion_pending();
+  }
+  for (const auto& path : found) fs::remove(path, error);
+}
+
 }  // namespace
 
 RunFolder::RunFolder(trainer::JobOptions& job, dist::Communicator& communicator)
@@ -22,6 +46,7 @@ RunFolder::RunFolder(trainer::JobOptions& job, dist::Communicator& communicator)
   agree(communicator, [&] {
     if (communicator.rank() != 0) return;
     lock_.emplace(folder_);
+    remove_leftovers(folder_);
     base::write_file(folder_ / "job.yaml",
                      "# The job as decant understood it. Written at every start.\n" + job_text(job, Comments::kNone));
   });
