@@ -18,6 +18,7 @@ namespace {
 base::Json train_part(const base::Json& side) {
   base::Json train = side.at("train");
   for (const char* option : {"checkpoint_steps", "non_finite", "non_finite_limit"}) train.erase(option);
+  if (train.at("reduce_dtype") == "fp32") train.erase("reduce_dtype");  // as before there was a choice
   return train;
 }
 
