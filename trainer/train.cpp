@@ -27,6 +27,10 @@ std::vector<torch::Tensor> tensors_of(const models::NamedTensors& named) {
   return out;
 }
 
+torch::ScalarType reduce_dtype(const TrainOptions& options) {
+  return options.reduce_dtype == "bf16" ? torch::kBFloat16 : torch::kFloat32;
+}
+
 std::vector<std::string> names_of(const std::vector<NamedLoss>& losses) {
   std::vector<std::string> out;
   out.reserve(losses.size());
@@ -47,7 +51,8 @@ class Training {
         sampler_(setup.dataset, setup.batch, setup.max_length, setup.seed, setup.left_out),
         sharded_(trained(task.sharded())),
         collective_(task.collective()),
-        reducer_(tensors_of(replicated(task.parameters(), sharded_)), context.communicator),
+        reducer_(tensors_of(replicated(task.parameters(), sharded_)), context.communicator,
+                 {.reduce_dtype = reduce_dtype(setup.options)}),
         guard_(setup.options, setup.folder, where(), task, context),
         writer_({setup.folder / "checkpoints", setup.key, context.threads, setup.options.checkpoint_keep,
                  setup.options.checkpoint_keep_best, &context.faults},
@@ -121,6 +126,7 @@ class Training {
     }
     context_.faults.at("collective", state_.step);
     exchanged_ = reducer_.finish();
+    for (const auto& parameter : sharded_) parameter.table->exchange().sum_copies(parameter.own.grad());
     norm_ = gradient_norm(reducer_.buckets());
     if (!sharded_.empty()) norm_ = std::hypot(norm_, norm_of_shards());
     if (guard_.accepts(norm_, key, weights, state_)) {
@@ -209,7 +215,7 @@ class Training {
     std::vector<double> squares{0};
     for (const auto& parameter : sharded_) {
       const double norm = gradient_norm({parameter.own.grad()});
-      squares[0] += norm * norm;
+      squares[0] += norm * norm / parameter.table->exchange().copies();
     }
     context_.communicator.all_reduce_host(squares, dist::Reduce::kSum);
     return std::sqrt(squares[0]);

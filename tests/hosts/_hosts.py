@@ -99,11 +99,15 @@ class TwoHosts:
         path.chmod(0o755)
         return path
 
-    def across(self, *command, flags=()):
-        """The command line of mpirun on the first host with one rank on each. `flags`: more of mpirun's."""
-        enter = ["ip", "netns", "exec", self.spaces[0], "unshare", "--uts", "bash", "-c", f'hostname {NAMES[0]}; exec "$@"', "enter"]
-        hosts = ",".join(f"{NETWORK}.{number}:1" for number in (1, 2))
-        return [*enter, "mpirun", "--allow-run-as-root", "--mca", "plm_rsh_agent", str(self.agent()), "--host", hosts,
+    def enter(self, host):
+        """A shell command line in that host: its network and its name."""
+        return ["ip", "netns", "exec", self.spaces[host], "unshare", "--uts", "bash", "-c", f'hostname {NAMES[host]}; exec "$@"',
+                "enter"]
+
+    def across(self, *command, flags=(), each=1):
+        """The command line of mpirun on the first host with so many ranks on each. `flags`: more of mpirun's."""
+        hosts = ",".join(f"{NETWORK}.{number}:{each}" for number in (1, 2))
+        return [*self.enter(0), "mpirun", "--allow-run-as-root", "--mca", "plm_rsh_agent", str(self.agent()), "--host", hosts,
                 "--mca", "btl", "tcp,self", "--mca", "btl_tcp_if_include", f"{NETWORK}.0/24", "--mca", "oob_tcp_if_include",
                 f"{NETWORK}.0/24", "--bind-to", "none", *flags, *map(str, command)]
 
