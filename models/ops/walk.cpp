@@ -98,6 +98,15 @@ Tensor tile_of(Tensor& buffer, const Tensor& hidden, const Tensor& weight, std::
   return tile;
 }
 
+/// The same of a search: of the rows from `row` on, which `hidden` holds.
+Tensor search_tile(Tensor& buffer, const Tensor& hidden, const Tensor& weight, std::int64_t row, std::int64_t first,
+                   std::int64_t count, const WalkOptions& options) {
+  if (!options.fill) return tile_of(buffer, hidden, weight, first, count);
+  auto tile = buffer.narrow(0, 0, hidden.size(0) * count).view({hidden.size(0), count});
+  options.fill(tile, row, first);
+  return tile;
+}
+
 Tensor new_buffer(const Sizes& s, const Tensor& like) {
   return at::empty({std::min(s.rows, s.chunk) * s.width}, like.options());
 }
@@ -233,8 +242,10 @@ class RankCounter {
   std::unique_ptr<IdPlan> plan_;
 };
 
-PartTopK topk_chunk(const TileBackend& backend, const Sizes& s, Tensor& buffer, const Tensor& hidden,
+/// `hidden`, `own` and the request's targets: of the rows from `row` on.
+PartTopK topk_chunk(const WalkOptions& options, const Sizes& s, Tensor& buffer, std::int64_t row, const Tensor& hidden,
                     const Tensor& weight, const TopKRequest& request, const Tensor& own) {
+  const TileBackend& backend = backend_of(hidden, options);
   const std::int64_t rows = hidden.size(0), k = std::min(request.k, s.items);
   TopKState best{at::full({rows, k}, -kInfinity, hidden.options()),
                  at::full({rows, k}, -1, hidden.options().dtype(torch::kInt64))};
@@ -243,7 +254,7 @@ PartTopK topk_chunk(const TileBackend& backend, const Sizes& s, Tensor& buffer, 
   if (own.defined()) counter = std::make_unique<RankCounter>(backend, own, request.targets, s.width);
   for (std::int64_t t = 0; t < s.tiles; ++t) {
     const std::int64_t first = t * s.width;
-    auto tile = tile_of(buffer, hidden, weight, first, std::min(s.width, s.items - first));
+    auto tile = search_tile(buffer, hidden, weight, row, first, std::min(s.width, s.items - first), options);
     if (counter) counter->add(tile, first);
     backend.topk(tile, first, request.temperatures, best, rest);
   }
@@ -276,6 +287,38 @@ void over_chunks(const Sizes& s, Visit visit) {
   for (std::int64_t row = 0; row == 0 || row < s.rows; row += s.chunk) visit(row, std::min(s.chunk, s.rows - row));
 }
 
+/// One entry of a list that is to be ordered.
+struct Place {
+  float value;
+  std::uint64_t id;  // no item (-1) is the highest
+  std::int64_t column;
+};
+
+/// Not a number comes first, as in a descending sort of LibTorch.
+bool stands_before(const Place& a, const Place& b) {
+  const bool a_broken = std::isnan(a.value), b_broken = std::isnan(b.value);
+  if (a_broken != b_broken) return a_broken;
+  if (!a_broken && a.value != b.value) return a.value > b.value;
+  return a.id != b.id ? a.id < b.id : a.column < b.column;
+}
+
+/// One sort a row: operators would cost a single short row more than its search.
+Tensor order_on_host(const Tensor& values, const Tensor& ids) {
+  const std::int64_t rows = values.size(0), n = values.size(1);
+  auto out = at::empty({rows, n}, ids.options());
+  std::vector<Place> places(static_cast<std::size_t>(n));
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float* value = values.const_data_ptr<float>() + r * n;
+    const std::int64_t* id = ids.const_data_ptr<std::int64_t>() + r * n;
+    for (std::int64_t c = 0; c < n; ++c)
+      places[static_cast<std::size_t>(c)] = {value[c], static_cast<std::uint64_t>(id[c]), c};
+    std::sort(places.begin(), places.end(), stands_before);
+    for (std::int64_t c = 0; c < n; ++c)
+      out.data_ptr<std::int64_t>()[r * n + c] = places[static_cast<std::size_t>(c)].column;
+  }
+  return out;
+}
+
 }  // namespace
 
 WalkResult walk_catalogue(const Tensor& hidden, const Tensor& weight, const WalkRequest& request,
@@ -287,6 +330,8 @@ WalkResult walk_catalogue(const Tensor& hidden, const Tensor& weight, const Walk
 }
 
 Tensor order_of_best(const Tensor& values, const Tensor& ids) {
+  if (values.is_cpu() && values.scalar_type() == torch::kFloat32)
+    return order_on_host(values.contiguous(), ids.contiguous());
   const auto by_id = std::get<1>(ids.masked_fill(ids < 0, std::numeric_limits<std::int64_t>::max()).sort(1));
   const auto order = std::get<1>(values.gather(1, by_id).sort(/*stable=*/true, 1, /*descending=*/true));
   return by_id.gather(1, order);
@@ -314,8 +359,8 @@ PartTopK topk_in_part(const Tensor& hidden, const Tensor& weight, const TopKRequ
   over_chunks(s, [&](std::int64_t row, std::int64_t count) {
     auto asked = request;
     if (own.defined()) asked.targets = request.targets.narrow(0, row, count);
-    parts.push_back(topk_chunk(backend_of(hidden, options), s, buffer, hidden.narrow(0, row, count).contiguous(),
-                               weight, asked, own.defined() ? own.narrow(0, row, count) : own));
+    parts.push_back(topk_chunk(options, s, buffer, row, hidden.narrow(0, row, count).contiguous(), weight, asked,
+                               own.defined() ? own.narrow(0, row, count) : own));
   });
   return {{join<PartTopK>(parts, [](const PartTopK& part) { return part.best.ids; }),
            join<PartTopK>(parts, [](const PartTopK& part) { return part.best.logits; }),
@@ -325,17 +370,21 @@ PartTopK topk_in_part(const Tensor& hidden, const Tensor& weight, const TopKRequ
           join_counts<PartTopK>(parts, [](const PartTopK& part) -> const RankCounts& { return part.counts; })};
 }
 
-TopKResult topk_catalogue(const Tensor& hidden, const Tensor& weight, const TopKRequest& request,
-                          const WalkOptions& options) {
-  const torch::NoGradGuard no_grad;
-  Tensor own;
-  if (request.targets.defined()) own = own_logits(hidden, weight.index_select(0, request.targets), options);
-  auto [best, counts] = topk_in_part(hidden, weight, request, own, options);
+TopKResult finish_topk(PartTopK part, const Tensor& own) {
+  auto [best, counts] = std::move(part);
   best.rest_lse = best.rest_lse.to(torch::kFloat32);
   if (!own.defined()) return best;
   best.target_logit = own;
   best.target_rank = rank_of_counts(counts, own).to(torch::kFloat32);
   return best;
+}
+
+TopKResult topk_catalogue(const Tensor& hidden, const Tensor& weight, const TopKRequest& request,
+                          const WalkOptions& options) {
+  const torch::NoGradGuard no_grad;
+  Tensor own;
+  if (request.targets.defined()) own = own_logits(hidden, weight.index_select(0, request.targets), options);
+  return finish_topk(topk_in_part(hidden, weight, request, own, options), own);
 }
 
 PartRanks count_in_part(const Tensor& hidden, const Tensor& weight, const Tensor& own, const Tensor& targets,
@@ -357,7 +406,7 @@ PartRanks count_in_part(const Tensor& hidden, const Tensor& weight, const Tensor
     }
     for (std::int64_t t = 0; t < s.tiles; ++t) {
       const std::int64_t first = t * s.width;
-      const auto tile = tile_of(buffer, part, weight, first, std::min(s.width, s.items - first));
+      const auto tile = search_tile(buffer, part, weight, row, first, std::min(s.width, s.items - first), options);
       counter.add(tile, first);
       if (plan) backend.take(tile, first, *plan, seen);
     }
