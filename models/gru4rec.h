@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "models/model.h"
+#include "models/onnx_graph.h"
 #include "models/table_options.h"
 #include "models/transformer_block.h"
 
@@ -35,7 +36,7 @@ class GruLayer : public torch::nn::Module {
 /// Taps: "embedding" [tokens, dim], "layer.<i>" (output of layer i) [tokens, hidden], "hidden" (what is scored) [tokens, dim].
 /// Parameters are named as in examples/python/gru4rec.py: item.weight (see SasRec for a projected table),
 /// layers.<i>.{weight_ih, weight_hh, bias_ih, bias_hh}, out.{weight, bias} (only where hidden is not dim).
-class Gru4Rec : public SequenceModel {
+class Gru4Rec : public SequenceModel, public OnnxEncoder {
  public:
   Gru4Rec(const Gru4RecOptions& options, const ModelContext& context);
   [[nodiscard]] Output forward(const Inputs& inputs, const std::set<std::string>& wanted_taps) override;
@@ -44,6 +45,8 @@ class Gru4Rec : public SequenceModel {
   [[nodiscard]] std::vector<std::string> tap_names() const override;
   [[nodiscard]] std::map<std::string, std::string> spec() const override;
   [[nodiscard]] NamedTensors weights() override;
+  [[nodiscard]] OnnxGraph::Value encode(OnnxGraph& graph, const OnnxGraph::Value& items,
+                                        const OnnxGraph::Value& lengths) const override;
 
  private:
   Gru4RecOptions options_;

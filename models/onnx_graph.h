@@ -29,7 +29,7 @@ class OnnxGraph {
   using Value = std::string;
   using Dims = std::vector<std::string>;  // of an input or output: numbers, or names of what varies
   using Attributes = std::vector<std::pair<std::string, std::variant<std::int64_t, float, std::vector<std::int64_t>>>>;
-  enum class Type { kFloat = 1, kUint8 = 2, kInt8 = 3, kInt64 = 7 };
+  enum class Type { kFloat = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kInt64 = 7 };
 
   OnnxGraph(std::string name, OnnxWeights weights);
 

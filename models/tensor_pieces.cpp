@@ -71,8 +71,7 @@ class PieceFile {
   [[nodiscard]] const WeightsEntry& entry(const std::string& name) const {
     const auto& entries = reader_.header().entries;
     const auto at = std::find_if(entries.begin(), entries.end(), [&](const auto& one) { return one.name == name; });
-    if (at == entries.end())
-      throw FileError(path_.string(), "has no tensor '" + name + "', which its manifest lists");
+    if (at == entries.end()) throw FileError(path_.string(), "has no tensor '" + name + "', which its manifest lists");
     return *at;
   }
 
@@ -108,8 +107,8 @@ class PieceFile {
 
   void finish() const {
     if (next_ < reader_.header().entries.size())
-      throw FileError(path_.string(), "has a tensor '" + reader_.header().entries[next_].name +
-                                          "', which its manifest does not list");
+      throw FileError(path_.string(),
+                      "has a tensor '" + reader_.header().entries[next_].name + "', which its manifest does not list");
     reader_.check_hash(all_.hex());
   }
 
@@ -143,8 +142,8 @@ class Files {
 }
 
 /// Fills `run`, rows from `first` on; `done` counts the rows of each piece that were read before.
-void fill(Files& files, const fs::path& folder, const PiecedTensor& tensor, std::int64_t first, const torch::Tensor& run,
-          std::vector<std::int64_t>& done) {
+void fill(Files& files, const fs::path& folder, const PiecedTensor& tensor, std::int64_t first,
+          const torch::Tensor& run, std::vector<std::int64_t>& done) {
   const std::int64_t end = first + run.size(0);
   std::int64_t filled = 0;
   for (std::size_t p = 0; p < tensor.pieces.size(); ++p) {
@@ -161,8 +160,8 @@ void fill(Files& files, const fs::path& folder, const PiecedTensor& tensor, std:
   }
   if (filled != run.size(0))
     absent(folder, tensor,
-           "its pieces have " + std::to_string(filled) + " of the " + std::to_string(run.size(0)) +
-               " rows from row " + std::to_string(first) + " on");
+           "its pieces have " + std::to_string(filled) + " of the " + std::to_string(run.size(0)) + " rows from row " +
+               std::to_string(first) + " on");
 }
 
 void read_tensor(Files& files, const fs::path& folder, const PiecedTensor& tensor, torch::ScalarType type,
@@ -239,8 +238,7 @@ void load_pieces(const fs::path& folder, const std::vector<PiecedTensor>& tensor
     sorted.emplace_back(WeightsEntry{tensor.name, type, {}}, &tensor);
   }
   // Every file has its tensors in this order, so each is read front to back.
-  std::sort(sorted.begin(), sorted.end(),
-            [](const auto& a, const auto& b) { return stands_before(a.first, b.first); });
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return stands_before(a.first, b.first); });
   for (const auto& [entry, tensor] : sorted)
     read_tensor(files, folder, *tensor, entry.type, find_target(targets, tensor->name));
   files.finish();

@@ -97,7 +97,8 @@ std::optional<Checkpoint> load_newest_checkpoint(const fs::path& folder, const s
       const auto manifest = base::load_document(path / kCheckpointManifest, kCheckpointFormat, kCheckpointVersion);
       if (manifest.at("key").get<std::string>() != key) continue;
       models::load_pieces(path, tensors_of(manifest), targets);
-      return Checkpoint{TrainState::from_json(manifest.at("state")), manifest.at("ranks"), manifest.at("threads"), path};
+      return Checkpoint{TrainState::from_json(manifest.at("state")), manifest.at("ranks"), manifest.at("threads"),
+                        path};
     } catch (const base::FileError& error) {
       throw damaged(error);
     } catch (const nlohmann::json::exception& error) {
@@ -111,8 +112,7 @@ std::vector<std::string> checkpoint_keys(const fs::path& folder) {
   std::vector<std::string> keys;
   for (const auto& path : checkpoint_folders(folder)) {
     try {
-      keys.push_back(
-          base::load_document(path / kCheckpointManifest, kCheckpointFormat, kCheckpointVersion).at("key"));
+      keys.push_back(base::load_document(path / kCheckpointManifest, kCheckpointFormat, kCheckpointVersion).at("key"));
     } catch (const base::FileError& error) {
       throw damaged(error);
     }

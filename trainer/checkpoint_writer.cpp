@@ -60,14 +60,15 @@ void CheckpointWriter::begin(const TrainState& state, const std::vector<models::
                             {"pieces", base::Json::array()}});
   }
   auto share = copy_share(tensors, next.shares);
-  const auto path = beside(folder_of(options_.folder, state.step)) / file_of(communicator_.rank(), communicator_.size());
+  const auto path =
+      beside(folder_of(options_.folder, state.step)) / file_of(communicator_.rank(), communicator_.size());
   if (!share.empty())
-    next.writing = std::async(std::launch::async, [share = std::move(share), path, step = state.step,
-                                                   faults = options_.faults] {
-      auto hashes = models::save_tensors(path, models::whole_tensors(share), {});
-      if (faults != nullptr) faults->at("checkpoint-write", step);
-      return hashes;
-    });
+    next.writing =
+        std::async(std::launch::async, [share = std::move(share), path, step = state.step, faults = options_.faults] {
+          auto hashes = models::save_tensors(path, models::whole_tensors(share), {});
+          if (faults != nullptr) faults->at("checkpoint-write", step);
+          return hashes;
+        });
   pending_ = std::move(next);
 }
 

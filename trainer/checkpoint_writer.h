@@ -19,10 +19,10 @@ namespace decant::trainer {
 
 struct CheckpointOptions {
   fs::path folder;
-  std::string key;            // of the stage
-  int threads = 1;            // recorded: bits are promised for the same number only
+  std::string key;  // of the stage
+  int threads = 1;  // recorded: bits are promised for the same number only
   std::int64_t keep_last = 1;
-  bool keep_best = false;     // the one at TrainState::best_step too
+  bool keep_best = false;  // the one at TrainState::best_step too
   const FaultPlan* faults = nullptr;
 };
 
@@ -49,9 +49,9 @@ class CheckpointWriter {
  private:
   struct Pending {
     TrainState state;
-    base::Json tensors;                // for the manifest, without hashes
+    base::Json tensors;  // for the manifest, without hashes
     std::vector<models::Share> shares;
-    std::vector<std::string> names;    // of the tensors
+    std::vector<std::string> names;             // of the tensors
     std::future<models::TensorHashes> writing;  // none where this rank has no share
   };
   void check_committed();

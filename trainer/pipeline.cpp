@@ -12,6 +12,7 @@
 #include "trainer/gate.h"
 #include "trainer/labeller.h"
 #include "trainer/loss_stages.h"
+#include "trainer/report_html.h"
 #include "trainer/segments.h"
 #include "trainer/teacher_chain.h"
 #include "trainer/train.h"
@@ -353,6 +354,8 @@ void Pipeline::evaluate() {
   space.context.communicator.stand_at("evaluate", -1);
   const auto report = build_report(space);
   if (space.context.leads()) {
+    const fs::path folder = fs::path(space.job.run.folder);
+    base::write_file(folder / "report.html", report_html(report, fs::absolute(folder).lexically_normal().filename()));
     write_report(space, report.dump(2) + "\n");
     space.context.progress.finish("");
     space.context.progress.say(format_report(report));

@@ -1,7 +1,7 @@
 #include "trainer/report_html.h"
 
-#include <cstdio>
 #include <cmath>
+#include <cstdio>
 #include <functional>
 #include <set>
 #include <sstream>
@@ -156,7 +156,7 @@ class Page {
   void table() {
     const bool timed = at(report_, {"inference", "sides"}).is_object();
     out_ << "<h2>Quality, size and speed</h2>\n";
-    std::vector<std::string> heads{"on test", "Recall@10",  "NDCG@10",        "MRR@10",
+    std::vector<std::string> heads{"on test",        "Recall@10",  "NDCG@10", "MRR@10",
                                    "unseen NDCG@10", "parameters", "MB",      "overlap@10"};
     if (timed) heads.insert(heads.end(), {"µs a user, p50", "p99", "users / s"});
     heads.emplace_back("training, seq / s");
@@ -233,9 +233,8 @@ class Page {
   void charts() {
     out_ << "<h2>Learning, and quality against size and speed</h2>\n<div class=\"charts\">\n";
     out_ << svg_chart(learning());
-    out_ << svg_chart(price("quality against size", "parameters", [](const Side& side) {
-      return side.entry.at("parameters");
-    }));
+    out_ << svg_chart(
+        price("quality against size", "parameters", [](const Side& side) { return side.entry.at("parameters"); }));
     out_ << svg_chart(price("quality against time", "microseconds for one user, median", [&](const Side& side) {
       return at(report_, {"inference", "sides", side.name, "latency_us", "total", "p50"});
     }));

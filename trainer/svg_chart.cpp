@@ -69,8 +69,8 @@ void draw_frame(std::ostream& out, const Chart& chart, const Axis& x, const Axis
   }
   for (const double tick : x.ticks()) text(out, x.at(tick), kHeight - kBottom + 18, "middle", short_number(tick));
   text(out, (kLeft + kWidth - kRight) / 2, kHeight - 6, "middle", chart.x_label);
-  out << "<text transform=\"translate(12 " << (kTop + kHeight - kBottom) / 2 << ") rotate(-90)\" text-anchor=\"middle\">"
-      << escaped(chart.y_label) << "</text>";
+  out << "<text transform=\"translate(12 " << (kTop + kHeight - kBottom) / 2
+      << ") rotate(-90)\" text-anchor=\"middle\">" << escaped(chart.y_label) << "</text>";
 }
 
 void draw_series(std::ostream& out, const Series& series, const Chart& chart, const Axis& x, const Axis& y) {
@@ -104,11 +104,20 @@ void draw_legend(std::ostream& out, const Chart& chart) {
 std::string escaped(const std::string& text) {
   std::string out;
   for (const char c : text) switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
     }
   return out;
 }

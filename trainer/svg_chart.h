@@ -16,8 +16,8 @@ struct Series {
 struct Chart {
   std::string title, x_label, y_label;
   std::vector<Series> series;
-  bool lines = true;    // else dots with their series' names beside them
-  bool log_x = false;   // REQUIRES: every x above 0
+  bool lines = true;                // else dots with their series' names beside them
+  bool log_x = false;               // REQUIRES: every x above 0
   std::vector<Series> levels = {};  // dashed lines across, at the y of their first point
 };
 

@@ -23,8 +23,7 @@ TEST_F(GoldenGru4Rec, Forward) { expect_forward(); }
 TEST_F(GoldenGru4Rec, Gradients) {
   backward();
   for (const auto& parameter : model_->named_parameters())
-    EXPECT_LT(relative(parameter.value().grad(), golden_.at("grad." + parameter.key())), kTolerance)
-        << parameter.key();
+    EXPECT_LT(relative(parameter.value().grad(), golden_.at("grad." + parameter.key())), kTolerance) << parameter.key();
 }
 
 }  // namespace

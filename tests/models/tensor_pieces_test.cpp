@@ -32,9 +32,12 @@ struct Whole {
   torch::Tensor moment = torch::arange(23 * 3).to(torch::kFloat64).view({23, 3}) * 0.5;
 
   [[nodiscard]] std::vector<LogicalTensor> on(int rank, int shards) const {
-    return {whole_tensor("wide", wide), shards > 1 ? dealt("table", table, rank, shards) : whole_tensor("table", table),
+    return {whole_tensor("wide", wide),
+            shards > 1 ? dealt("table", table, rank, shards) : whole_tensor("table", table),
             shards > 1 ? dealt("moment", moment, rank, shards) : whole_tensor("moment", moment),
-            whole_tensor("step", step), whole_tensor("none", none), whole_tensor("flags", flags)};
+            whole_tensor("step", step),
+            whole_tensor("none", none),
+            whole_tensor("flags", flags)};
   }
 };
 
@@ -85,9 +88,12 @@ TEST(TensorPieces, AreReadWhatTheyWere) {
   for (const auto& [ranks, shards] : {std::pair(1, 1), {3, 1}, {2, 2}, {4, 2}}) {
     TempFolder folder;
     const auto list = write(whole, folder.path(), ranks, shards);
-    const NamedTensors room{{"wide", torch::zeros_like(whole.wide)},     {"table", torch::zeros_like(whole.table)},
-                            {"moment", torch::zeros_like(whole.moment)}, {"step", torch::zeros({})},
-                            {"none", torch::zeros({0, 5})},              {"flags", torch::zeros_like(whole.flags)}};
+    const NamedTensors room{{"wide", torch::zeros_like(whole.wide)},
+                            {"table", torch::zeros_like(whole.table)},
+                            {"moment", torch::zeros_like(whole.moment)},
+                            {"step", torch::zeros({})},
+                            {"none", torch::zeros({0, 5})},
+                            {"flags", torch::zeros_like(whole.flags)}};
     load_pieces(folder.path(), list, whole_tensors(room));
     const auto tensors = whole.on(0, 1);
     for (std::size_t t = 0; t < room.size(); ++t)

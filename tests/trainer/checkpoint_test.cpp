@@ -247,9 +247,8 @@ TEST_F(CheckpointTest, TensorsThatAreNotWantedAreRefused) {
   auto fewer = make_room();
   fewer.pop_back();
   const auto load_into = [&](const models::NamedTensors& room) {
-    return message_of<CheckpointError>([&] {
-      static_cast<void>(load_newest_checkpoint(folder_.path(), "key", models::whole_tensors(room)));
-    });
+    return message_of<CheckpointError>(
+        [&] { static_cast<void>(load_newest_checkpoint(folder_.path(), "key", models::whole_tensors(room))); });
   };
   EXPECT_CONTAINS(load_into(fewer), "tensor 'parameter/ids': it is not wanted here");
   auto wider = make_room();

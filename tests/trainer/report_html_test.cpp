@@ -30,23 +30,24 @@ base::Json baseline(double ndcg) {
 
 base::Json report() {
   const base::Json value{{"valid", {{"ndcg@10", 0.02}}}};
-  return {{"decant", "1.2.3"},
-          {"run", {{"seed", 7}, {"device", "cpu"}}},
-          {"dataset", {{"rows", 22363}, {"items", 12101}, {"events", 198502}}},
-          {"teacher", side(0.04, 1'000'000)},
-          {"student", side(0.03, 250'000)},
-          {"control", side(0.025, 250'000)},
-          {"popularity", baseline(0.01)},
-          {"transitions", nullptr},
-          {"labels", {{"teacher", {{"kind", "topk"}, {"k", 100}}}}},
-          {"segments",
-           {{"metric", "ndcg@10"},
-            {"by",
-             {{"genre",
-               {{{"value", "<b>R&B</b>"}, {"share", 0.25}, {"teacher", value}, {"student", value}, {"control", value}}}}}},
-            {"student_loses_most", base::Json::array()}}},
-          {"inference", nullptr},
-          {"remarks", {"mind the <gap>"}}};
+  return {
+      {"decant", "1.2.3"},
+      {"run", {{"seed", 7}, {"device", "cpu"}}},
+      {"dataset", {{"rows", 22363}, {"items", 12101}, {"events", 198502}}},
+      {"teacher", side(0.04, 1'000'000)},
+      {"student", side(0.03, 250'000)},
+      {"control", side(0.025, 250'000)},
+      {"popularity", baseline(0.01)},
+      {"transitions", nullptr},
+      {"labels", {{"teacher", {{"kind", "topk"}, {"k", 100}}}}},
+      {"segments",
+       {{"metric", "ndcg@10"},
+        {"by",
+         {{"genre",
+           {{{"value", "<b>R&B</b>"}, {"share", 0.25}, {"teacher", value}, {"student", value}, {"control", value}}}}}},
+        {"student_loses_most", base::Json::array()}}},
+      {"inference", nullptr},
+      {"remarks", {"mind the <gap>"}}};
 }
 
 std::size_t count(const std::string& text, const std::string& what) {
