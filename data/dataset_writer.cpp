@@ -114,7 +114,8 @@ std::vector<std::uint32_t> count_training(const DatasetContent& content) {
   return counts;
 }
 
-void write_dataset(const DatasetContent& content, const fs::path& out, std::int64_t part_rows) {
+void write_dataset(const DatasetContent& content, const fs::path& out, std::int64_t part_rows,
+                   const std::function<void(const char*)>& at) {
   const fs::path target = fs::absolute(out).lexically_normal();
   const fs::path place = target.has_filename() ? target : target.parent_path();  // "runs/a/" is "runs/a"
   (void)refuse_foreign(place);                                                   // it is replaced as a whole
@@ -123,6 +124,7 @@ void write_dataset(const DatasetContent& content, const fs::path& out, std::int6
   for (std::int64_t first = 0; first < content.rows(); first += part_rows)
     parts.push_back(write_part(content, folder.path(), static_cast<std::int64_t>(parts.size()), first,
                                std::min(part_rows, content.rows() - first)));
+  if (at) at("import-write");
   const std::string catalogue = catalogue_hash(content.items);
   base::Json manifest = {{"rows", content.rows()},          {"items", content.items.size()},
                          {"events", content.events.size()}, {"split", kLeaveLastOut},
@@ -131,6 +133,7 @@ void write_dataset(const DatasetContent& content, const fs::path& out, std::int6
                          {"parts", std::move(parts)},       {"import", content.import}};
   base::save_document(folder.path() / kManifestName, kDatasetFormat, kDatasetVersion, std::move(manifest));
   base::sync_path(folder.path());
+  if (at) at("import-commit");
   base::replace_path(folder.path(), place);
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 #include "base/options.h"
@@ -26,7 +27,9 @@ struct DatasetContent {
 
 /// Writes `content` under "<out>.tmp", syncs it and renames it to `out`; the folder appears whole. Throws ConfigError
 /// when `out` holds anything but an older dataset, DataError or FileError when the disk is full.
-/// REQUIRES: part_rows is a multiple of kBlockRows.
-void write_dataset(const DatasetContent& content, const fs::path& out, std::int64_t part_rows = kPartRows);
+/// `at` hears of "import-write" (the parts are there, the rest is not) and "import-commit" (whole, under its temporary
+/// name). REQUIRES: part_rows is a multiple of kBlockRows.
+void write_dataset(const DatasetContent& content, const fs::path& out, std::int64_t part_rows = kPartRows,
+                   const std::function<void(const char*)>& at = {});
 
 }  // namespace decant::data

@@ -173,7 +173,8 @@ base::Json ImportSummary::to_json() const {
   return tree;
 }
 
-ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress) {
+ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress,
+                             const std::function<void(const char*)>& at) {
   check_options(options);
   EventLog log;
   ImportSummary summary;
@@ -195,7 +196,8 @@ ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, 
                     {"duplicates", options.duplicates}, {"on_error", options.on_error},
                     {"summary", summary.to_json()}};
   if (const auto own = own_options(options); !own.is_null()) content.import["interactions"] = own;
-  write_dataset(content, out);
+  if (at) at("import-read");
+  write_dataset(content, out, kPartRows, at);
   return summary;
 }
 

@@ -54,7 +54,9 @@ using ImportProgress = std::function<void(std::int64_t done, std::int64_t total)
 /// appearance, items likewise; sessions follow each other. Files may be gzip or zstd. Throws DataError with file and line
 /// for a malformed line (no item, an invalid UTF-8 or control character, an id over 255 bytes), ConfigError for an unknown
 /// format or when nothing is left.
-ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress = {});
+/// `at` hears of "import-read" (all is read, nothing written), and of what write_dataset tells.
+ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress = {},
+                             const std::function<void(const char*)>& at = {});
 
 /// The key of an import: hashes of the input files' bytes, of the options that affect the result, and the version of
 /// the importer.

@@ -7,9 +7,11 @@
 
 namespace decant::trainer {
 
-/// Points: step, collective, checkpoint-write, checkpoint-commit, label-part (before it is written), label-write (half of
-/// it is), label-commit (before it gets its name), label-manifest, report. Actions: kill (SIGKILL, the default), stop
-/// (SIGSTOP), hang (the rank's own thread alone), throw, nan (step only).
+/// Points: import-read (before anything is written), import-write (parts, no manifest), import-commit (before it gets its
+/// name), import-record (after that); step, collective, checkpoint-write, checkpoint-commit; label-part (before it is
+/// written), label-write (half of it is), label-commit (before it gets its name), label-manifest; report, report-write,
+/// report-commit. Actions: kill (SIGKILL, the default), stop (SIGSTOP), hang (the rank's own thread alone), throw, nan
+/// (step only).
 class FaultPlan {
  public:
   /// "step@7:1", "label-part@3:0:throw"; empty: no fault. Throws ConfigError.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <string_view>
 
 #include "base/files.h"
 #include "base/random.h"
@@ -71,11 +72,13 @@ struct Pipeline::Impl {
     struct Left {};
     run_context.progress.start("import", 0, 100);
     try {
-      const auto summary =
-          data::import_dataset(space.job.data.import, space.folder("dataset"), [&](auto done, auto total) {
-            if (run_context.stop_requested) throw Left{};
-            run_context.progress.update(total > 0 ? done * 100 / total : 100, "");
-          });
+      const auto progress = [&](auto done, auto total) {
+        if (run_context.stop_requested) throw Left{};
+        run_context.progress.update(total > 0 ? done * 100 / total : 100, "");
+      };
+      const auto at = [&](const char* point) { run_context.faults.at(point, 0); };
+      const auto summary = data::import_dataset(space.job.data.import, space.folder("dataset"), progress, at);
+      at("import-record");
       finish_stage(space.folder("dataset"), key, summary.to_json());
       run_context.progress.finish("import done: " + summary.to_json().dump());
       run_context.log.line("import " + summary.to_json().dump());
@@ -329,14 +332,28 @@ void Pipeline::distill() {
   train_student();
 }
 
+namespace {
+
+void write_report(const Workspace& space, std::string_view text) {
+  const auto at = [&](const char* point) { space.context.faults.at(point, 0); };
+  at("report");
+  base::FileWriter file(fs::path(space.job.run.folder) / "report.json");
+  file.append(text.substr(0, text.size() / 2));
+  at("report-write");
+  file.append(text.substr(text.size() / 2));
+  at("report-commit");
+  file.commit();
+}
+
+}  // namespace
+
 void Pipeline::evaluate() {
   auto& space = impl_->space;
   space.context.metrics.set_stage("evaluate");
   space.context.communicator.stand_at("evaluate", -1);
   const auto report = build_report(space);
   if (space.context.leads()) {
-    space.context.faults.at("report", 0);
-    base::write_file(fs::path(space.job.run.folder) / "report.json", report.dump(2) + "\n");
+    write_report(space, report.dump(2) + "\n");
     space.context.progress.finish("");
     space.context.progress.say(format_report(report));
     if (space.job.evaluate.print_segments) space.context.progress.say(format_segments(report.at("segments")));
