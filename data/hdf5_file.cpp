@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,6 +32,19 @@ int Hdf5Id::close() {
   return close_(std::exchange(id_, -1));
 }
 
+namespace {
+
+/// "file write failed: No space left on device" of a reason that tells of time, descriptor, addresses and sizes too.
+std::string without_particulars(const std::string& reason) {
+  constexpr std::string_view kStart = ": time = ", kMessage = "error message = '";
+  const std::size_t start = reason.find(kStart), from = reason.find(kMessage);
+  if (start == std::string::npos || from == std::string::npos) return reason;
+  const std::size_t first = from + kMessage.size();
+  return reason.substr(0, start) + ": " + reason.substr(first, reason.find('\'', first) - first);
+}
+
+}  // namespace
+
 std::string library_reason() {
   std::string reason;
   H5Ewalk2(
@@ -41,7 +55,7 @@ std::string library_reason() {
         return 0;
       },
       &reason);
-  return reason.empty() ? "no reason given" : reason;
+  return reason.empty() ? "no reason given" : without_particulars(reason);
 }
 
 namespace {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <new>
 
 #include "base/options.h"
@@ -26,6 +27,8 @@ Failure current_failure() {
   } catch (const c10::Error& error) {
     // What follows the first line is a stack trace.
     return {kUnexpected, "LibTorch: " + first_line(error.what_without_backtrace())};
+  } catch (const std::filesystem::filesystem_error& error) {
+    return {static_cast<int>(base::ExitCode::kData), error.path1().string() + ": " + error.code().message()};
   } catch (const std::bad_alloc&) {
     return {kUnexpected, "out of memory"};
   } catch (const std::exception& error) {

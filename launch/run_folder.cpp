@@ -1,6 +1,7 @@
 #include "launch/run_folder.h"
 
 #include <cstdio>
+#include <vector>
 
 #include "launch/failure.h"
 #include "launch/job_text.h"
@@ -15,6 +16,18 @@ std::string run_name(const std::filesystem::path& folder) {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
+/// Removes files that killed processes have left under temporary names. REQUIRES: the folder's lock.
+void remove_leftovers(const std::filesystem::path& folder) {
+  namespace fs = std::filesystem;
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {  // which follows no links
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with('.') && name.find(".tmp-") != std::string::npos && entry.is_regular_file())
+      found.push_back(entry.path());
+  }
+  for (const auto& path : found) fs::remove(path);
+}
+
 }  // namespace
 
 RunFolder::RunFolder(trainer::JobOptions& job, dist::Communicator& communicator)
@@ -22,6 +35,7 @@ RunFolder::RunFolder(trainer::JobOptions& job, dist::Communicator& communicator)
   agree(communicator, [&] {
     if (communicator.rank() != 0) return;
     lock_.emplace(folder_);
+    remove_leftovers(folder_);
     base::write_file(folder_ / "job.yaml",
                      "# The job as decant understood it. Written at every start.\n" + job_text(job, Comments::kNone));
   });

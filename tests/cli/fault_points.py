@@ -1,0 +1,172 @@
+"""At each named point a rank is killed, throws or stops: the job ends in time with the documented code and one line, what
+is there is whole, and the same command ends as if nothing had happened.
+
+A pass takes the points of the import and of the report, and a choice of the others (fault_killed.py has more of them).
+DECANT_FAULTS=all: every point, action and launcher, mpirun --enable-recovery and a Slurm of the test's own among them, with
+a line of docs/reliability.md's table for each; ten minutes."""
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "slurm"))
+from _cluster import Cluster, why_not
+from _job import BOUND_SECONDS, JOB, Run, drain, expect_same, make_log, state_of
+from _support import Failed, expect, have_mpirun, main
+
+TIMEOUT = 4
+POINTS = {"import-read": 0, "import-write": 0, "import-commit": 0, "import-record": 0, "step": 7, "collective": 8,
+          "checkpoint-write": 10, "checkpoint-commit": 10, "label-part": 1, "label-write": 1, "label-commit": 1,
+          "label-manifest": 0, "report": 0, "report-write": 0, "report-commit": 0}
+EVERY_RANK = ("step", "collective", "label-part", "label-write", "label-commit")  # the others are the leader's
+CODES = {"kill": 137, "throw": 1, "stop": 4}
+OLD = '{"old": true}\n'
+
+# (launcher, point, action) of a pass.
+CHOICE = [*(("mpirun", point, "kill") for point in ("import-read", "import-write", "import-commit", "import-record",
+                                                    "report-write", "report-commit")),
+          ("mpirun", "import-write", "throw"), ("mpirun", "report-write", "throw"), ("mpirun", "import-write", "stop"),
+          ("mpirun", "checkpoint-commit", "stop"), ("plain", "import-write", "kill"), ("plain", "report-commit", "throw")]
+BY_SLURM = ("import-write", "step", "checkpoint-commit", "label-write", "report-write")
+
+
+def everything():
+    for action in CODES:
+        yield from (("mpirun", point, action) for point in POINTS)
+    yield from (("mpirun --enable-recovery", point, action) for point in POINTS for action in ("kill", "stop"))
+    yield from (("plain", point, action) for point in POINTS for action in ("kill", "throw"))
+    for launcher in ("srun", "srun --kill-on-bad-exit"):
+        yield from ((launcher, point, action) for point in BY_SLURM for action in CODES)
+
+
+def start(run, launcher, slurm, *arguments):
+    if not launcher.startswith("srun"):
+        flags = launcher.split()[1:]
+        return run.decant.start("run", "job.yaml", *arguments, ranks=run.launched, flags=flags)
+    return subprocess.Popen([*launcher.split(), "-n", str(run.ranks), "--mpi=pmix", run.decant.binary, "run", "job.yaml", *arguments],
+                            cwd=run.decant.folder, env=slurm.env, stdin=subprocess.DEVNULL, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, errors="replace")
+
+
+def ranks_in(run):
+    """Processes of the program that work in the run's folder, whoever started them."""
+    name, folder, found = os.path.basename(run.decant.binary)[:15], str(run.decant.folder), {}
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "comm").read_text().strip() == name and os.readlink(entry / "cwd") == folder:
+                if state := state_of(int(entry.name)):
+                    found[int(entry.name)] = state[0]
+        except OSError:
+            pass
+    return found
+
+
+class Seen:
+    """How a job ended: its launcher's code, what it said, and the seconds from the first sign of the fault to the end of
+    the last rank, and of the launcher."""
+
+    def __init__(self, run, process, bound):
+        for pipe in (process.stdout, process.stderr):
+            os.set_blocking(pipe.fileno(), False)
+        began, first, last, most, err = time.monotonic(), None, None, 0, b""
+        while process.poll() is None or last is None:
+            now, alive = time.monotonic(), ranks_in(run)
+            most = max(most, len(alive))
+            err += drain(process.stderr)
+            drain(process.stdout)
+            if first is None and most == run.ranks and (len(alive) < most or "T" in alive.values() or b"decant: [rank" in err):
+                first = now
+            if most == run.ranks and not alive and last is None:
+                last = now
+            if now - began > bound + 90 or (process.poll() is not None and most < run.ranks):
+                for pid in [*alive, process.pid]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, 9)
+                raise Failed(f"still running, or never ran: {(err + drain(process.stderr)).decode()[-3000:]}")
+            time.sleep(0.02)
+        self.code = 128 - process.returncode if process.returncode < 0 else process.returncode
+        self.ranks = last - (first or last)
+        self.launcher = time.monotonic() - (first or last)
+        self.err = (err + drain(process.stderr)).decode(errors="replace")
+        process.stdout.close()
+        process.stderr.close()
+
+
+def check_what_is_left(run, point, action, what):
+    """Whole or absent. A rank that was stopped is told to go on before it ends, and may come to the end of a file."""
+    dataset, report = run.folder / "dataset", run.folder / "report.json"
+    if point == "import-record" or (action == "stop" and dataset.exists()):
+        run.decant.ok("inspect", dataset)
+    elif point.startswith("import"):
+        expect(not dataset.exists(), f"{what}: there is half a dataset: {sorted(dataset.glob('*'))}")
+    if action == "stop" and report.exists():
+        expect(report.read_text() == OLD or run.report()["format"] == "decant-report", f"{what}: half a report")
+    elif point in ("report-write", "report-commit"):
+        expect(report.read_text() == OLD, f"{what}: the report before was changed")
+    else:
+        expect(not report.exists(), f"{what}: there is a report")
+
+
+def check_anew(run, undisturbed, point, action, what):
+    """The run again, to the end."""
+    run.run()
+    expect_same(run, undisturbed, what)
+    if point.startswith("import"):
+        told = re.findall(r"Z import \{", (run.folder / "log/rank-0.log").read_text())
+        expect(len(told) in ((1, 2) if action == "stop" else (1,)), f"{what}: imported {len(told)} times to the end")
+        for path in sorted((undisturbed.folder / "dataset").iterdir()):
+            expect((run.folder / "dataset" / path.name).read_bytes() == path.read_bytes(), f"{what}: {path.name} differs")
+    left = [str(path) for path in run.folder.rglob("*") if ".tmp" in path.name or path.name.endswith(".partial")]
+    expect(not left, f"{what}: left behind {left}")
+
+
+def check(decant, undisturbed, launcher, point, action, slurm=None):
+    ranks, what = undisturbed.ranks, f"{point}, {action}, {launcher}"
+    rank = ranks - 1 if point in EVERY_RANK else 0
+    text = JOB.replace("{folder: run,", f"{{folder: run, timeout_seconds: {TIMEOUT},") if action == "stop" else JOB
+    run = Run(decant, re.sub("[^a-z]+", "-", what), ranks, text)
+    if point in ("report-write", "report-commit"):  # all but the report is there, which is an older one
+        shutil.copytree(undisturbed.folder, run.folder)
+        (run.folder / "report.json").write_text(OLD)
+    bound = BOUND_SECONDS + (TIMEOUT if action == "stop" else 0)
+    seen = Seen(run, start(run, launcher, slurm, "--fault", f"{point}@{POINTS[point]}:{rank}:{action}"), bound)
+    alone = launcher == "mpirun --enable-recovery"
+    expect(seen.code == (0 if alone else CODES[action]), f"{what}: exit code {seen.code}\n{seen.err}")
+    expect(seen.ranks < bound, f"{what}: took {seen.ranks:.1f} s to end\n{seen.err}")
+    lines = [line for line in seen.err.splitlines() if line.startswith("decant: ")]
+    expect(len(lines) == 1 or (action == "kill" and not lines and not alone), f"{what}: said {lines}\n{seen.err}")
+    says = {"throw": f"planted fault at {point} {POINTS[point]}", "kill": "is gone", "stop": "has stopped answering"}[action]
+    for line in lines:
+        # With one line only, and of a launcher that ends the ranks at once, it may be another's word for the same.
+        expect(says in line and (ranks == 1 or f"rank {rank}" in line), f"{what}: '{says}' is not in {line}")
+    check_what_is_left(run, point, action, what)
+    check_anew(run, undisturbed, point, action, what)
+    print(f"| {point} | {action} | {launcher} | {seen.ranks:.1f} | {seen.launcher:.1f} | {seen.code} |", flush=True)
+    shutil.rmtree(run.decant.folder)
+
+
+def test(decant):
+    complete = os.environ.get("DECANT_FAULTS") == "all"
+    make_log(decant)
+    alone = Run(decant, "undisturbed-1", 1).run()
+    together = Run(decant, "undisturbed-2", 2).run() if have_mpirun() else None
+    slurm = contextlib.nullcontext()
+    if complete and not why_not():
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="decant_slurm_"))
+        slurm = Cluster(folder, cpus=2)
+    print("| point | action | launcher | seconds to the last rank's end | to the launcher's | exit code |")
+    with slurm as cluster:
+        for launcher, point, action in everything() if complete else CHOICE:
+            if launcher == "plain":
+                check(decant, alone, launcher, point, action)
+            elif together and (cluster or not launcher.startswith("srun")):
+                check(decant, together, launcher, point, action, cluster)
+    expect(together, "no mpirun here: two ranks were not tried")
+
+
+main(test)
