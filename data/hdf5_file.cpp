@@ -34,10 +34,10 @@ int Hdf5Id::close() {
 
 namespace {
 
-/// "file write failed: No space left on device" of a reason that tells of time, descriptor, addresses and sizes too.
+/// "file write failed: No space left on device" of a reason that tells of names, descriptors, addresses and sizes too.
 std::string without_particulars(const std::string& reason) {
-  constexpr std::string_view kStart = ": time = ", kMessage = "error message = '";
-  const std::size_t start = reason.find(kStart), from = reason.find(kMessage);
+  constexpr std::string_view kMessage = "error message = '";
+  const std::size_t start = std::min(reason.find(": time = "), reason.find(": name = ")), from = reason.find(kMessage);
   if (start == std::string::npos || from == std::string::npos) return reason;
   const std::size_t first = from + kMessage.size();
   return reason.substr(0, start) + ": " + reason.substr(first, reason.find('\'', first) - first);

@@ -29,7 +29,7 @@ MOUNTED = []
 
 def mount(*arguments):
     subprocess.run(["mount", *map(str, arguments)], check=True)
-    if "remount" not in arguments[1]:
+    if "remount,bind,ro" not in arguments:
         MOUNTED.append(arguments[-1])
 
 

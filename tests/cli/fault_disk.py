@@ -1,5 +1,5 @@
 """A full disk, and one that cannot be written: code 3 and one line that names the file and the reason; what was there before
-stays usable, and with room again the same command ends as if nothing had happened."""
+stays usable, and with room again the same command ends as if nothing had happened. DECANT_FAULTS=all: at more points."""
 import json
 import os
 import shutil
@@ -13,12 +13,12 @@ from _support import Failed, expect, have_mpirun, main
 FULL, READ_ONLY = "No space left on device", "Read-only file system"
 # The rank that stops, so that the disk can be filled or shut meanwhile; what the line names (in the run folder), and what
 # must be usable then. Step 9 of the teacher: the next checkpoint is that of step 10, the one before of step 5.
-FILLED = [("import-read@0:0", "dataset.tmp/part-00000.h5", None),
-          ("import-write@0:0", "dataset.tmp/catalogue.h5", None),
+FILLED = [("import-write@0:0", "dataset.tmp/catalogue.h5", None),
           ("label-part@1:1", "labels/teacher/.part-0000", "teacher/weights.safetensors"),  # of the one or the other rank
           ("step@9:0", "teacher/checkpoints/step-000000000010", "teacher/checkpoints/step-000000000005"),
-          ("checkpoint-write@10:0", "teacher/checkpoints/step-000000000010", "teacher/checkpoints/step-000000000005"),
           ("report@0:0", "report.json", "student/weights.safetensors")]
+FILLED_TOO = [("import-read@0:0", "dataset.tmp/part-00000.h5", None),
+              ("checkpoint-write@10:0", "teacher/checkpoints/step-000000000010", "teacher/checkpoints/step-000000000005")]
 SHUT = [("step@9:0", "teacher", "teacher/checkpoints/step-000000000010", "teacher/checkpoints/step-000000000005"),
         ("label-part@1:1", "labels", "labels/teacher/.part-0000", "teacher/weights.safetensors")]
 
@@ -38,7 +38,8 @@ def stopped(process, ranks):
 
 def fail_at(run, point, disturb, names, reason):
     """Disturbs the job at a point, which ends it."""
-    process = run.start("--fault", f"{point}:stop")
+    point, rank = point.split(":")
+    process = run.start("--fault", f"{point}:{min(int(rank), run.ranks - 1)}:stop")
     pid = stopped(process, run.ranks)
     disturb()
     began = time.monotonic()
@@ -114,11 +115,12 @@ def check_all(decant):
     make_log(decant)
     for ranks in (1, 2) if have_mpirun() else (1,):
         undisturbed = Run(decant, f"undisturbed-{ranks}", ranks).run()
-        for point, names, usable in FILLED:
-            if ranks == 2 or point.startswith("step"):
+        everything = os.environ.get("DECANT_FAULTS") == "all"
+        for point, names, usable in [*FILLED, *(FILLED_TOO if everything else [])]:
+            if ranks == 2 or everything or point.startswith("step"):
                 full(decant, undisturbed, point, names, usable)
         for point, folder, names, usable in SHUT:
-            if ranks == 2:
+            if ranks == 2 or everything:
                 shut(decant, undisturbed, point, folder, names, usable)
         shut_from_the_start(decant, undisturbed)
     expect(have_mpirun(), "no mpirun here: two ranks were not tried")

@@ -27,14 +27,15 @@ class DatasetDamage : public testing::Test {
   }
   [[nodiscard]] fs::path folder() const { return folder_ / "dataset"; }
 
-  /// Opens and reads all; true when it threw one of our errors, a failure when the data is other data.
-  [[nodiscard]] bool refused(const std::string& what) const {
+  /// Opens and reads all; true when it threw one of our errors that names `file` (default: one of the folder), a failure
+  /// when the data is other data.
+  [[nodiscard]] bool refused(const std::string& what, const fs::path& file = {}) const {
     try {
       EXPECT_EQ(read_everything(folder()), whole_) << what << ": other data was read without an error";
       return false;
     } catch (const base::Error& error) {
       EXPECT_EQ(error.code(), base::ExitCode::kData) << error.what();
-      EXPECT_CONTAINS(error.what(), folder().string());
+      EXPECT_CONTAINS(error.what(), (file.empty() ? folder() : file).string());
       return true;
     }
   }
@@ -45,7 +46,7 @@ class DatasetDamage : public testing::Test {
     std::size_t count = 0;
     for (std::size_t at = 0; at < bytes.size(); ++at) {
       poke(path, at, static_cast<char>(bytes[at] ^ static_cast<char>(bits)));
-      count += refused(path.filename().string() + ", byte " + std::to_string(at));
+      count += refused(path.filename().string() + ", byte " + std::to_string(at), path);
       poke(path, at, bytes[at]);
     }
     return count;
@@ -125,9 +126,9 @@ TEST_F(DatasetDamage, CutFilesAreRefused) {
   for (const char* name : {"part-00000.h5", "catalogue.h5", "manifest.json"}) {
     const fs::path path = folder() / name;
     const std::string bytes = bytes_of(path);
-    for (const std::size_t size : {std::size_t{0}, std::size_t{1}, bytes.size() / 2, bytes.size() - 1}) {
+    for (std::size_t size = 0; size < bytes.size(); size += bytes.size() / 100 + 1) {
       write_text(path, bytes.substr(0, size));
-      EXPECT_TRUE(refused(std::string(name) + " cut to " + std::to_string(size)));
+      EXPECT_TRUE(refused(std::string(name) + " cut to " + std::to_string(size), path));
     }
     write_text(path, bytes + "x");
     EXPECT_TRUE(refused(std::string(name) + " made longer"));
@@ -210,6 +211,36 @@ TEST_F(DatasetDamage, InspectionReadsTheUsersToo) {
   poke(path, at + 3, '9');
   EXPECT_FALSE(refused("users are not read"));
   EXPECT_CONTAINS(message_of<DataError>([&] { (void)inspect_dataset(folder()); }), "/sequences/user/values");
+}
+
+TEST_F(DatasetDamage, WhatInspectionPassesIsWhole) {
+  const auto all_users = [&] {
+    std::vector<std::string> out;
+    DatasetReader reader(folder(), 1 << 20);
+    const TextColumn users = reader.users(0);
+    for (std::int64_t i = 0; i < users.size(); ++i) out.emplace_back(users.at(i));
+    return out;
+  };
+  const auto users = all_users();
+  std::size_t found = 0, tried = 0;
+  for (const char* name : {"part-00000.h5", "catalogue.h5"}) {
+    const fs::path path = folder() / name;
+    const std::string bytes = bytes_of(path);
+    for (std::size_t at = 0; at < bytes.size(); at += 3, ++tried) {
+      poke(path, at, static_cast<char>(bytes[at] ^ 0x10));
+      try {
+        (void)inspect_dataset(folder());
+        EXPECT_EQ(all_users(), users) << name << ", byte " << at;
+        EXPECT_EQ(read_everything(folder()), whole_) << name << ", byte " << at;
+      } catch (const base::Error& error) {
+        EXPECT_EQ(error.code(), base::ExitCode::kData);
+        EXPECT_CONTAINS(error.what(), path.string());
+        ++found;
+      }
+      poke(path, at, bytes[at]);
+    }
+  }
+  EXPECT_GT(found, tried / 3);
 }
 
 /// Files by another program's hand: well-formed HDF5, wrong content.

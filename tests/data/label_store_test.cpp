@@ -452,17 +452,23 @@ class SmallLabels : public Labels {
     batch_ = small_->training_batch(all_rows(*small_), kMaxLength);
     whole_ = labels_of(spec_, batch_);
   }
+  /// True when reading threw an error that names the file; a failure when it gave other labels.
+  bool is_refused(const fs::path& path, const std::string& what) const {
+    try {
+      EXPECT_TRUE(equal(LabelSet(folder(), *small_, kMaxLength).read(batch_), whole_)) << what;
+      return false;
+    } catch (const base::Error& error) {
+      EXPECT_EQ(error.code(), base::ExitCode::kData);
+      EXPECT_CONTAINS(error.what(), path.string());
+      return true;
+    }
+  }
   std::size_t flip_all(const fs::path& path, unsigned char bits) const {
     const std::string bytes = bytes_of(path);
     std::size_t refused = 0;
     for (std::size_t at = 0; at < bytes.size(); ++at) {
       poke(path, at, static_cast<char>(bytes[at] ^ static_cast<char>(bits)));
-      try {
-        EXPECT_TRUE(equal(LabelSet(folder(), *small_, kMaxLength).read(batch_), whole_)) << "byte " << at;
-      } catch (const base::Error& error) {
-        EXPECT_EQ(error.code(), base::ExitCode::kData);
-        ++refused;
-      }
+      refused += is_refused(path, "byte " + std::to_string(at));
       poke(path, at, bytes[at]);
     }
     return refused;
@@ -475,8 +481,49 @@ class SmallLabels : public Labels {
 TEST_F(SmallLabels, AFlippedByteIsFound) {
   ASSERT_TRUE(equal(LabelSet(folder(), *small_, kMaxLength).read(batch_), whole_));
   const fs::path part = folder() / "part-00000.h5";
-  EXPECT_GT(flip_all(part, 0x10), fs::file_size(part) / 3);
+  for (const unsigned char bits : {0x10, 0x01, 0xff}) EXPECT_GT(flip_all(part, bits), fs::file_size(part) / 3);
   EXPECT_EQ(flip_all(folder() / "manifest.json", 0x02), fs::file_size(folder() / "manifest.json"));
+}
+
+TEST_F(SmallLabels, AFlippedByteOfCompressedLabelsIsFound) {
+  spec_.compression = "deflate";
+  spec_.key = "deflated";
+  write_labels(LabelWriter(folder(), *small_, spec_), *small_, spec_);
+  ASSERT_TRUE(equal(LabelSet(folder(), *small_, kMaxLength).read(batch_), labels_of(spec_, batch_)));
+  whole_ = labels_of(spec_, batch_);
+  const fs::path part = folder() / "part-00000.h5";
+  for (const unsigned char bits : {0x10, 0x80}) EXPECT_GT(flip_all(part, bits), fs::file_size(part) / 4);
+}
+
+TEST_F(SmallLabels, CutsOfAnyLengthAreFound) {
+  for (const char* name : {"part-00000.h5", "manifest.json"}) {
+    const fs::path path = folder() / name;
+    const std::string bytes = bytes_of(path);
+    for (std::size_t size = 0; size < bytes.size(); size += bytes.size() / 100 + 1) {
+      write_text(path, bytes.substr(0, size));
+      EXPECT_TRUE(is_refused(path, std::string(name) + " cut to " + std::to_string(size)));
+      EXPECT_CONTAINS(message_of<base::Error>([&] { (void)inspect_labels(folder()); }), path.string());
+    }
+    write_text(path, bytes);
+  }
+}
+
+TEST_F(SmallLabels, WhatInspectionPassesIsWhole) {
+  const fs::path path = folder() / "part-00000.h5";
+  const std::string bytes = bytes_of(path);
+  std::size_t found = 0;
+  for (std::size_t at = 0; at < bytes.size(); ++at) {
+    poke(path, at, static_cast<char>(bytes[at] ^ 0x10));
+    try {
+      (void)inspect_labels(folder());
+      EXPECT_FALSE(is_refused(path, "byte " + std::to_string(at))) << "inspection has missed byte " << at;
+    } catch (const base::Error& error) {
+      EXPECT_CONTAINS(error.what(), path.string());
+      ++found;
+    }
+    poke(path, at, bytes[at]);
+  }
+  EXPECT_GT(found, bytes.size() / 3);
 }
 
 TEST_F(SmallLabels, DamageIsNamedByFileDatasetAndRow) {

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <functional>
 #include <new>
 #include <stdexcept>
@@ -29,6 +30,9 @@ TEST(Failure, HasTheCodeOfItsFamily) {
   EXPECT_EQ(config.text, "unknown key 'a'");
   EXPECT_EQ(failure_of([] { throw base::FileError("a.txt", "No space left on device"); }).code, 3);
   EXPECT_EQ(failure_of([] { throw base::Error(base::ExitCode::kStopped, "stopped"); }).code, 7);
+  const Failure folder = failure_of([] { std::filesystem::create_directory("/proc/none"); });
+  EXPECT_EQ(folder.code, 3);
+  EXPECT_EQ(folder.text, "/proc/none: No such file or directory");
 }
 
 TEST(Failure, ForeignExceptionsAreOneLine) {
