@@ -16,16 +16,27 @@ std::string run_name(const std::filesystem::path& folder) {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
-/// Removes files that killed processes have left under temporary names. REQUIRES: the folder's lock.
+/// A file of ours under its temporary name: ".weights.safetensors.tmp-4711-0".
+bool is_leftover(const std::string& name) {
+  const std::size_t end = name.find(".tmp-");
+  if (!name.starts_with('.') || end == std::string::npos) return false;
+  const std::string extension = std::filesystem::path(name.substr(0, end)).extension();
+  return extension == ".json" || extension == ".yaml" || extension == ".h5" || extension == ".safetensors";
+}
+
+/// Removes what killed processes have left, but not from a run folder within this one, which has a lock of its own.
+/// REQUIRES: the folder's lock.
 void remove_leftovers(const std::filesystem::path& folder) {
   namespace fs = std::filesystem;
+  constexpr int kDepth = 4;  // teachers/<name>/checkpoints/step-<n>/
   std::vector<fs::path> found;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {  // which follows no links
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with('.') && name.find(".tmp-") != std::string::npos && entry.is_regular_file())
-      found.push_back(entry.path());
+  std::error_code error;  // what cannot be read or removed does no harm
+  for (fs::recursive_directory_iterator at(folder, fs::directory_options::skip_permission_denied, error), end;
+       !error && at != end; at.increment(error)) {
+    if (is_leftover(at->path().filename().string())) found.push_back(at->path());
+    if (at.depth() >= kDepth || fs::exists(at->path() / "lock", error)) at.disable_recursion_pending();
   }
-  for (const auto& path : found) fs::remove(path);
+  for (const auto& path : found) fs::remove(path, error);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import time
 
 from _support import Failed, Program, expect
@@ -58,6 +59,15 @@ class Run:
 
     def start(self, *more):
         return self.decant.start("run", "job.yaml", *more, ranks=self.launched)
+
+    def start_by(self, launcher, *more, env=None):
+        """The same by `plain`, `mpirun` or `srun` with options of theirs; `env`: of srun."""
+        program, *options = launcher.split()
+        if program != "srun":
+            return self.decant.start("run", "job.yaml", *more, ranks=self.launched, flags=options)
+        return subprocess.Popen(["srun", *options, "-n", str(self.ranks), "--mpi=pmix", self.decant.binary, "run", "job.yaml", *more],
+                                cwd=self.decant.folder, env=env, stdin=subprocess.DEVNULL, text=True, errors="replace",
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def report(self):
         return json.loads((self.folder / "report.json").read_text())
@@ -120,6 +130,19 @@ def ranks_below(process, binary):
             pid = parents[pid]
         return pid == process.pid
     return [pid for pid in parents if pid != process.pid and names.get(pid) == name and below(pid)]
+
+
+def ranks_in(run):
+    """Processes of the program that work in the run's folder, whoever started them, with their states."""
+    name, folder, found = os.path.basename(run.decant.binary)[:15], str(run.decant.folder), {}
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "comm").read_text().strip() == name and os.readlink(entry / "cwd") == folder:
+                if state := state_of(int(entry.name)):
+                    found[int(entry.name)] = state[0]
+        except OSError:
+            pass
+    return found
 
 
 def state_of(pid):

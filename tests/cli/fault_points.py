@@ -9,14 +9,13 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "slurm"))
 from _cluster import Cluster, why_not
-from _job import BOUND_SECONDS, JOB, Run, drain, expect_same, make_log, state_of
+from _job import BOUND_SECONDS, JOB, Run, drain, expect_same, make_log, ranks_in
 from _support import Failed, expect, have_mpirun, main
 
 TIMEOUT = 4
@@ -41,28 +40,6 @@ def everything():
     yield from (("plain", point, action) for point in POINTS for action in ("kill", "throw"))
     for launcher in ("srun", "srun --kill-on-bad-exit"):
         yield from ((launcher, point, action) for point in BY_SLURM for action in CODES)
-
-
-def start(run, launcher, slurm, *arguments):
-    if not launcher.startswith("srun"):
-        flags = launcher.split()[1:]
-        return run.decant.start("run", "job.yaml", *arguments, ranks=run.launched, flags=flags)
-    return subprocess.Popen([*launcher.split(), "-n", str(run.ranks), "--mpi=pmix", run.decant.binary, "run", "job.yaml", *arguments],
-                            cwd=run.decant.folder, env=slurm.env, stdin=subprocess.DEVNULL, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, errors="replace")
-
-
-def ranks_in(run):
-    """Processes of the program that work in the run's folder, whoever started them."""
-    name, folder, found = os.path.basename(run.decant.binary)[:15], str(run.decant.folder), {}
-    for entry in pathlib.Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "comm").read_text().strip() == name and os.readlink(entry / "cwd") == folder:
-                if state := state_of(int(entry.name)):
-                    found[int(entry.name)] = state[0]
-        except OSError:
-            pass
-    return found
 
 
 class Seen:
@@ -133,7 +110,8 @@ def check(decant, undisturbed, launcher, point, action, slurm=None):
         shutil.copytree(undisturbed.folder, run.folder)
         (run.folder / "report.json").write_text(OLD)
     bound = BOUND_SECONDS + (TIMEOUT if action == "stop" else 0)
-    seen = Seen(run, start(run, launcher, slurm, "--fault", f"{point}@{POINTS[point]}:{rank}:{action}"), bound)
+    seen = Seen(run, run.start_by(launcher, "--fault", f"{point}@{POINTS[point]}:{rank}:{action}",
+                            env=slurm.env if slurm else None), bound)
     alone = launcher == "mpirun --enable-recovery"
     codes = [0 if alone else CODES[action]]
     if launcher == "srun --kill-on-bad-exit" and action == "stop":
