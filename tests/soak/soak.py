@@ -155,12 +155,17 @@ def compare(run, undisturbed):
     return len(names)
 
 
+def to_the_end(run):
+    run.decant.ok("run", "job.yaml", ranks=run.launched, timeout=7200)
+    return run
+
+
 def soak(program, kills, epochs, ranks, seed):
     chance = random.Random(seed)
     make_log(program, users=20000, items=300)
     text = JOB.replace("EPOCHS", str(epochs))
     began = time.monotonic()
-    undisturbed = Run(program, "undisturbed", ranks, text).run()
+    undisturbed = to_the_end(Run(program, "undisturbed", ranks, text))
     alone = time.monotonic() - began
     print(f"undisturbed: {alone:.0f} s", flush=True)
     described = json.loads(undisturbed.decant.ok("inspect", undisturbed.folder / "dataset", "--json"))
@@ -182,7 +187,7 @@ def soak(program, kills, epochs, ranks, seed):
         expect(all(now[stage] >= steps[stage] for stage in STAGES), f"after {event}: checkpoints went from {steps} to {now}")
         steps = now
         print(f"{sum(counts.values())}: {event}, code {ended[1]} after {ended[0]:.2f} s; checkpoints {steps}", flush=True)
-    run.run()
+    to_the_end(run)
     seconds = time.monotonic() - began
     repeated = check_rows(run, wanted, epochs)
     files = compare(run, undisturbed)
