@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -41,6 +42,7 @@ monitoring: {enabled: false}
 # What happens, and how often: `kill -9` of one rank and of all; signals to mpirun.
 EVENTS = {"one rank": 70, "all ranks": 14, "SIGUSR1": 8, "SIGTERM": 8}
 KILLS = ("one rank", "all ranks")
+START_SECONDS = 1.2  # until a job that was there before trains on
 
 
 def newest_steps(run):
@@ -160,25 +162,49 @@ def to_the_end(run):
     return run
 
 
+def run_undisturbed(program, ranks, text):
+    """The run and its seconds; one that is there from an earlier soak in the folder is taken."""
+    run, took = Run(program, "undisturbed", ranks, text), program.path("undisturbed-seconds")
+    if not took.exists():
+        make_log(program, users=20000, items=300)
+        began = time.monotonic()
+        to_the_end(run)
+        took.write_text(f"{time.monotonic() - began:.0f}")
+    print(f"undisturbed: {took.read_text()} s", flush=True)
+    return run, float(took.read_text())
+
+
+class Moments:
+    """When to strike, in seconds after a start: at random, so that the job is nearly done by the last one, whatever else
+    the machine has to do meanwhile."""
+
+    def __init__(self, undisturbed, alone, kills, chance):
+        self.steps = sum(undisturbed.report()[stage]["train"]["steps"] for stage in STAGES)
+        self.count = kills * sum(EVENTS.values()) / sum(EVENTS[kind] for kind in KILLS)
+        self.mean = alone / self.count + START_SECONDS
+        self.chance = chance
+
+    def next(self, number, steps):
+        done = sum(max(step, 0) for step in steps.values()) / self.steps
+        ahead = done > 0.9 * number / self.count + 0.01
+        return self.chance.uniform(0, 1.2 * START_SECONDS if ahead else 2 * self.mean)
+
+
 def soak(program, kills, epochs, ranks, seed):
     chance = random.Random(seed)
-    make_log(program, users=20000, items=300)
     text = JOB.replace("EPOCHS", str(epochs))
-    began = time.monotonic()
-    undisturbed = to_the_end(Run(program, "undisturbed", ranks, text))
-    alone = time.monotonic() - began
-    print(f"undisturbed: {alone:.0f} s", flush=True)
+    undisturbed, alone = run_undisturbed(program, ranks, text)
     described = json.loads(undisturbed.decant.ok("inspect", undisturbed.folder / "dataset", "--json"))
     wanted = described["rows"] - described["rows_without_training_target"]
     check_rows(undisturbed, wanted, epochs)
 
+    shutil.rmtree(program.path("killed"), ignore_errors=True)
     run, counts, codes, slowest = Run(program, "killed", ranks, text), collections.Counter(), collections.Counter(), 0.0
-    disturbances = kills * sum(EVENTS.values()) / sum(EVENTS[kind] for kind in KILLS)
-    share = 0.8 * alone / disturbances + 1.2  # of the work between two of them, and what a start takes
+    moments = Moments(undisturbed, alone, kills, chance)
     began, steps = time.monotonic(), newest_steps(run)
     while sum(counts[kind] for kind in KILLS) < kills:
         event = chance.choices(list(EVENTS), EVENTS.values())[0]
-        ended = disturb(run, event, chance.uniform(0, 2 * share), chance)
+        ended = disturb(run, event, moments.next(sum(counts.values()), steps), chance)
         expect(ended, f"the job was done after {sum(counts.values())} of its disturbances; give it more --epochs")
         counts[event] += 1
         codes[f"{event} {ended[1]}"] += 1
@@ -205,7 +231,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=120, help="of teacher, control and student each")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1, help="of what is done to the job, and when")
-    parser.add_argument("--folder", help="kept; a temporary one otherwise")
+    parser.add_argument("--folder", help="kept, and its undisturbed run is taken again; a temporary one otherwise")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="decant_soak_") as temporary:
         folder = pathlib.Path(options.folder or temporary)
