@@ -15,13 +15,13 @@ FULL, READ_ONLY = "No space left on device", "Read-only file system"
 # must be usable then. Step 9 of the teacher: the next checkpoint is that of step 10, the one before of step 5; what cannot be
 # written first may be the weights of step 12, since checkpoints are written in the background.
 FILLED = [("import-write@0:0", "dataset.tmp/catalogue.h5", None),
-          ("label-part@1:1", "labels/teacher/.part-0000", "teacher/weights.safetensors"),  # of the one or the other rank
+          ("label-part@1:1", "labels/teacher/", "teacher/weights.safetensors"),  # of the one or the other rank
           ("step@9:0", "teacher/", "teacher/checkpoints/step-000000000005"),
           ("report@0:0", "report.json", "student/weights.safetensors")]
 FILLED_TOO = [("import-read@0:0", "dataset.tmp/part-00000.h5", None),
               ("checkpoint-write@10:0", "teacher/", "teacher/checkpoints/step-000000000005")]
 SHUT = [("step@9:0", "teacher", "teacher/", "teacher/checkpoints/step-000000000005"),
-        ("label-part@1:1", "labels", "labels/teacher/.part-0000", "teacher/weights.safetensors")]
+        ("label-part@1:1", "labels", "labels/teacher/", "teacher/weights.safetensors")]
 
 
 def stopped(process, ranks):

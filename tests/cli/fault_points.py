@@ -27,8 +27,8 @@ CODES = {"kill": 137, "throw": 1, "stop": 4}
 OLD = '{"old": true}\n'
 
 # (launcher, point, action) of a pass.
-CHOICE = [*(("mpirun", point, "kill") for point in ("import-write", "import-commit", "import-record", "report-write")),
-          ("mpirun", "import-write", "throw"), ("mpirun", "report-commit", "throw"), ("mpirun", "import-read", "stop"),
+CHOICE = [*(("mpirun", point, "kill") for point in ("import-write", "import-record", "report-write")),
+          ("mpirun", "import-write", "throw"), ("mpirun", "import-read", "stop"),
           ("mpirun", "checkpoint-commit", "stop"), ("plain", "import-commit", "kill"), ("plain", "report-write", "throw")]
 BY_SLURM = ("import-write", "step", "checkpoint-commit", "label-write", "report-write")
 
