@@ -53,8 +53,12 @@ def fill(folder):
 
 def read_only(folder):
     """The folder, though not what is above it, as a file system that lets nobody write any more."""
-    mount("--bind", folder, folder)
-    mount("-o", "remount,bind,ro", folder)
+    aside = folder.parent.parent / "read-only"  # a mount where somebody is writing just now cannot be turned
+    aside.mkdir(exist_ok=True)
+    mount("--bind", folder, aside)
+    mount("-o", "remount,bind,ro", aside)
+    mount("--bind", aside, folder)
+    unmount(aside)
 
 
 def unmount(folder):
