@@ -83,9 +83,9 @@ def agent(folder):
     return path
 
 
-def across(folder, *command):
-    """mpirun on the first host with one rank on each."""
-    hosts = ",".join(f"{NETWORK}.{number}:1" for number in (1, 2))
+def across(folder, *command, each=1):
+    """mpirun on the first host with so many ranks on each."""
+    hosts = ",".join(f"{NETWORK}.{number}:{each}" for number in (1, 2))
     return [*enter(HOSTS[0]), "mpirun", "--allow-run-as-root", "--mca", "plm_rsh_agent", str(agent(folder)), "--host", hosts,
             "--mca", "btl", "tcp,self", "--mca", "btl_tcp_if_include", f"{NETWORK}.0/24", "--mca", "oob_tcp_if_include",
             f"{NETWORK}.0/24", "--bind-to", "none", *map(str, command)]

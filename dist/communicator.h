@@ -39,8 +39,9 @@ class Work {
 };
 
 /// All ranks must call the same collectives in the same order with the same sizes. Tensors are contiguous, on the
-/// backend's device; dtypes: float32, float64, int64, uint8. The order of summation is fixed for a given number of
-/// ranks. MPI: all calls come from the thread that initialised MPI. Errors are CommError.
+/// backend's device; dtypes: float32, float64, int64, uint8, bfloat16 (summed in float32 and rank order, rounded once;
+/// no maximum or minimum). The order of summation is fixed for a given number of ranks. MPI: all calls come from the
+/// thread that initialised MPI. Errors are CommError.
 class Communicator {
  public:
   virtual ~Communicator() = default;

@@ -59,7 +59,7 @@ class MpiCommunicator final : public Communicator {
   double waited_seconds() const override { return queue_->waited_seconds(); }
 
   std::unique_ptr<Work> all_reduce(torch::Tensor tensor, Reduce op) override {
-    check_tensor(tensor, device(), "all_reduce");
+    check_reduce(tensor, op, device());
     return work(reduce("all_reduce", std::move(tensor), op));
   }
   std::unique_ptr<Work> broadcast(torch::Tensor tensor, int root) override {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,6 +30,8 @@ ncclDataType_t nccl_type(torch::ScalarType type) {
       return ncclFloat64;
     case torch::kInt64:
       return ncclInt64;
+    case torch::kBFloat16:
+      return ncclBfloat16;
     default:
       return ncclUint8;
   }
@@ -87,7 +90,11 @@ class NcclCommunicator final : public Communicator {
   torch::Device device() const override { return device_; }
 
   std::unique_ptr<Work> all_reduce(torch::Tensor tensor, Reduce op) override {
-    check_tensor(tensor, device_, "all_reduce");
+    check_reduce(tensor, op, device_);
+    if (tensor.scalar_type() == torch::kBFloat16)
+      return launch("all_reduce", {tensor}, [&](const char* title) {
+        sum_bfloat16(shared_->handle, shared_->stream, rank(), size(), tensor, title);
+      });
     return launch("all_reduce", {tensor}, [&](ncclComm_t comm, cudaStream_t stream) {
       return ncclAllReduce(tensor.data_ptr(), tensor.data_ptr(), static_cast<std::size_t>(tensor.numel()),
                            nccl_type(tensor.scalar_type()), nccl_op(op), comm, stream);
@@ -111,22 +118,7 @@ class NcclCommunicator final : public Communicator {
                                    const std::vector<std::int64_t>& in_counts) override {
     check_all_to_all(out, out_counts, in, in_counts, size(), device_);
     return launch("all_to_all", {out, in}, [&](ncclComm_t comm, cudaStream_t stream) {
-      const auto width = static_cast<std::int64_t>(in.element_size());
-      const auto type = nccl_type(in.scalar_type());
-      auto* to = static_cast<std::byte*>(out.data_ptr());
-      const auto* from = static_cast<const std::byte*>(in.const_data_ptr());
-      ncclResult_t result = ncclGroupStart();
-      for (int peer = 0; peer < size(); ++peer) {
-        const auto sent = in_counts[static_cast<std::size_t>(peer)], got = out_counts[static_cast<std::size_t>(peer)];
-        const auto keep = [&](ncclResult_t next) {
-          if (result == ncclSuccess || result == ncclInProgress) result = next;
-        };
-        if (sent > 0) keep(ncclSend(from, static_cast<std::size_t>(sent), type, peer, comm, stream));
-        if (got > 0) keep(ncclRecv(to, static_cast<std::size_t>(got), type, peer, comm, stream));
-        from += sent * width, to += got * width;
-      }
-      const ncclResult_t ended = ncclGroupEnd();
-      return result == ncclSuccess || result == ncclInProgress ? ended : result;
+      return send_between_all(comm, stream, nccl_type(in.scalar_type()), out, out_counts, in, in_counts);
     });
   }
   std::unique_ptr<Communicator> split(int color) override { return connect(control_->split(color), device_, timeout_); }
@@ -153,7 +145,10 @@ class NcclCommunicator final : public Communicator {
     CUDAEvent ready;
     ready.record(at::cuda::getCurrentCUDAStream(device_.index()));
     ready.block(shared_->stream);
-    shared_->handle.settle(call(shared_->handle.get(), shared_->stream.stream()), title.c_str());
+    if constexpr (std::is_invocable_v<Call, const char*>)
+      call(title.c_str());  // several calls of NCCL
+    else
+      shared_->handle.settle(call(shared_->handle.get(), shared_->stream.stream()), title.c_str());
     // The allocator must not hand the memory out again before this stream is done with it.
     for (const auto& tensor : tensors) tensor.record_stream(shared_->stream.unwrap());
     return std::make_unique<NcclWork>(shared_, title, std::move(tensors));

@@ -1,12 +1,16 @@
 // The NCCL side of dist, for its own sources.
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
+#include <c10/cuda/CUDAStream.h>
 #include <nccl.h>
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "dist/backoff.h"
 #include "dist/communicator.h"
@@ -61,5 +65,14 @@ class NcclHandle {
   std::chrono::milliseconds timeout_;
   bool failed_ = false;
 };
+
+/// in_counts[r] elements of `in` to rank r, out_counts[r] of `out` from it, by rank.
+[[nodiscard]] ncclResult_t send_between_all(ncclComm_t comm, cudaStream_t stream, ncclDataType_t type,
+                                            const at::Tensor& out, const std::vector<std::int64_t>& out_counts,
+                                            const at::Tensor& in, const std::vector<std::int64_t>& in_counts);
+
+/// Enqueues the sum over ranks of a bfloat16 `tensor`, in place, on `stream`.
+void sum_bfloat16(NcclHandle& handle, const c10::cuda::CUDAStream& stream, int rank, int ranks,
+                  const at::Tensor& tensor, const char* title);
 
 }  // namespace decant::dist

@@ -27,8 +27,8 @@ class SingleCommunicator final : public Communicator {
   std::string backend() const override { return "single"; }
   torch::Device device() const override { return device_; }
 
-  std::unique_ptr<Work> all_reduce(torch::Tensor tensor, Reduce) override {
-    check_tensor(tensor, device_, "all_reduce");
+  std::unique_ptr<Work> all_reduce(torch::Tensor tensor, Reduce op) override {
+    check_reduce(tensor, op, device_);
     return std::make_unique<DoneWork>();
   }
   std::unique_ptr<Work> broadcast(torch::Tensor tensor, int root) override {

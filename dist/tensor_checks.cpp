@@ -17,11 +17,18 @@ void check_tensor(const torch::Tensor& tensor, const torch::Device& device, cons
     case torch::kFloat64:
     case torch::kInt64:
     case torch::kUInt8:
+    case torch::kBFloat16:
       return;
     default:
       refuse(std::string("is of type ") + c10::toString(tensor.scalar_type()) +
-             "; float32, float64, int64 and uint8 can be exchanged");
+             "; float32, float64, int64, uint8 and bfloat16 can be exchanged");
   }
+}
+
+void check_reduce(const torch::Tensor& tensor, Reduce op, const torch::Device& device) {
+  check_tensor(tensor, device, "all_reduce");
+  if (tensor.scalar_type() == torch::kBFloat16 && op != Reduce::kSum)
+    throw CommError("all_reduce: tensors of type BFloat16 can be summed only");
 }
 
 void check_gather(const torch::Tensor& out, const torch::Tensor& in, int ranks, const torch::Device& device) {

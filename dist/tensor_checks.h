@@ -7,10 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "dist/communicator.h"
+
 namespace decant::dist {
 
 /// Throws CommError unless `tensor` is contiguous, on `device`, and of a dtype that communicators take.
 void check_tensor(const torch::Tensor& tensor, const torch::Device& device, const std::string& operation);
+
+/// check_tensor, and that its dtype can be reduced by `op`.
+void check_reduce(const torch::Tensor& tensor, Reduce op, const torch::Device& device);
 
 /// check_tensor of both, and that `out` holds `ranks` times `in`.
 void check_gather(const torch::Tensor& out, const torch::Tensor& in, int ranks, const torch::Device& device);

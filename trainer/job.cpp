@@ -74,6 +74,11 @@ void TrainOptions::describe(Fields& fields) {
               "a step whose loss or gradient is not finite on any rank: stop, or skip it, with a count",
               {"stop", "skip"});
   fields.integer("non_finite_limit", non_finite_limit, {0, 1e9}, "skip: so many steps in a row; one more stops");
+  fields.text(
+      "reduce_dtype", reduce_dtype,
+      "of gradients on their way between ranks: bf16 halves the bytes, rounds each rank's gradient and the sum, "
+      "which is added up in fp32; not for what a sharded table sends",
+      {"fp32", "bf16"});
   fields.texts("frozen", frozen,
                "parameters that keep their first values, by name; '*' stands for any letters, '?' for one");
   fields.group("schedule", schedule, "learning rate by step");

@@ -71,6 +71,7 @@ struct TrainOptions : base::Options {
   double clip_norm = 0;                  // 0: none
   std::string non_finite = "stop";       // stop | skip
   std::int64_t non_finite_limit = 10;    // steps in a row that may be skipped
+  std::string reduce_dtype = "fp32";     // fp32 | bf16: of gradients on their way between ranks
   std::vector<std::string> frozen;       // patterns of parameter names
   ScheduleOptions schedule;
   SoftmaxOptions softmax;

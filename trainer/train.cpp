@@ -27,6 +27,10 @@ std::vector<torch::Tensor> tensors_of(const models::NamedTensors& named) {
   return out;
 }
 
+torch::ScalarType reduce_dtype(const TrainOptions& options) {
+  return options.reduce_dtype == "bf16" ? torch::kBFloat16 : torch::kFloat32;
+}
+
 std::vector<std::string> names_of(const std::vector<NamedLoss>& losses) {
   std::vector<std::string> out;
   out.reserve(losses.size());
@@ -47,7 +51,8 @@ class Training {
         sampler_(setup.dataset, setup.batch, setup.max_length, setup.seed, setup.left_out),
         sharded_(trained(task.sharded())),
         collective_(task.collective()),
-        reducer_(tensors_of(replicated(task.parameters(), sharded_)), context.communicator),
+        reducer_(tensors_of(replicated(task.parameters(), sharded_)), context.communicator,
+                 {.reduce_dtype = reduce_dtype(setup.options)}),
         guard_(setup.options, setup.folder, where(), task, context),
         writer_({setup.folder / "checkpoints", setup.key, context.threads, setup.options.checkpoint_keep,
                  setup.options.checkpoint_keep_best, &context.faults},

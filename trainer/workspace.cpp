@@ -20,6 +20,7 @@ base::Json train_part(const base::Json& side) {
   for (const char* option :
        {"checkpoint_steps", "checkpoint_keep", "checkpoint_keep_best", "non_finite", "non_finite_limit"})
     train.erase(option);
+  if (train.at("reduce_dtype") == "fp32") train.erase("reduce_dtype");  // as before there was a choice
   return train;
 }
 

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <thread>
 
@@ -73,6 +75,30 @@ TEST(MpiCommunicator, ReducesEveryTypeAndSize) {
         ASSERT_TRUE(torch::equal(tensor, expected(size, world().size(), type, op)))
             << c10::toString(type) << " op " << static_cast<int>(op) << " size " << size;
       }
+}
+
+/// In float32 and rank order, rounded once: the same on every rank and, to the bit, by NCCL.
+Tensor bfloat16_sum(std::int64_t size, int ranks) {
+  Tensor out = random_like(size, 0, torch::kBFloat16).to(torch::kFloat32);
+  for (int rank = 1; rank < ranks; ++rank) out += random_like(size, rank, torch::kBFloat16);
+  return out.to(torch::kBFloat16);
+}
+
+TEST(MpiCommunicator, SumsBfloat16InFloat32AndRoundsOnce) {
+  for (const auto size : kSizes) {
+    Tensor tensor = random_like(size, world().rank(), torch::kBFloat16);
+    world().all_reduce(tensor, Reduce::kSum)->wait();
+    ASSERT_TRUE(same_bits(tensor, bfloat16_sum(size, world().size()))) << size;
+  }
+  // What is not finite stays so: a step that is not finite must be seen.
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double odd : {infinity, -infinity, std::nan("")}) {
+    Tensor tensor = torch::full({5}, world().rank() == world().size() - 1 ? odd : 1, torch::kBFloat16);
+    world().all_reduce(tensor, Reduce::kSum)->wait();
+    EXPECT_FALSE(torch::isfinite(tensor).any().item<bool>()) << odd;
+  }
+  for (const auto op : {Reduce::kMax, Reduce::kMin})
+    EXPECT_THROW((void)world().all_reduce(torch::zeros({5}, torch::kBFloat16), op), dist::CommError);
 }
 
 TEST(MpiCommunicator, SumsInRankOrderWhateverArrivesFirst) {
@@ -204,7 +230,7 @@ TEST(MpiCommunicator, RefusesTensorsItCannotExchange) {
   EXPECT_EQ(error_of(torch::zeros({4, 4}).t().slice(0, 0, 2)), "all_reduce: the tensor is not contiguous");
   EXPECT_EQ(error_of({}), "all_reduce: the tensor is undefined");
   EXPECT_EQ(error_of(torch::zeros({2}, torch::kInt32)),
-            "all_reduce: the tensor is of type Int; float32, float64, int64 and uint8 can be exchanged");
+            "all_reduce: the tensor is of type Int; float32, float64, int64, uint8 and bfloat16 can be exchanged");
   EXPECT_EQ(error_of(torch::empty({2}, torch::kMeta)),
             "all_reduce: the tensor is on meta, this communicator takes cpu");
   EXPECT_THROW((void)world().all_gather(torch::zeros({world().size() * 2 + 1}), torch::zeros({2})), dist::CommError);

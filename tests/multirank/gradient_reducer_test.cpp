@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <torch/autograd.h>
 
+#include <cmath>
+#include <functional>
 #include <stdexcept>
 #include <thread>
 
@@ -121,6 +123,67 @@ TEST(GradientReducer, GivesTheSameBitsOnEveryRankAndEveryTime) {
       for (const auto& other : world().gather_bytes(bytes)) EXPECT_EQ(other, bytes);
     }
   }
+}
+
+/// Sum over ranks of |what each rank adds|, in double precision: what the bounds of rounding are shares of.
+std::vector<Tensor> magnitudes(const std::function<int(int)>& count_of) {
+  std::vector<Tensor> out;
+  int first = 0;
+  for (int rank = 0; rank < world().size(); ++rank) {
+    std::vector<int> samples(static_cast<std::size_t>(count_of(rank)));
+    for (int& sample : samples) sample = first++;
+    const auto part = reference(samples);
+    for (std::size_t i = 0; i < part.size(); ++i)
+      if (rank == 0)
+        out.push_back(part[i].abs());
+      else
+        out[i] += part[i].abs();
+  }
+  return out;
+}
+
+TEST(GradientReducer, Bfloat16OnTheWireErrsByTwoRoundingsAtAnyNumberOfRanks) {
+  const auto count_of = [](int rank) { return 1 + rank % 3; };
+  const Net net;
+  dist::ReducerOptions options = kSmall;
+  options.reduce_dtype = torch::kBFloat16;
+  dist::GradientReducer reducer(net.parameters, world(), options);
+  for (int round = 0; round < 2; ++round) {  // the second one finds the buffers of the first
+    const Shares shares(count_of);
+    step(reducer, net, shares.mine);
+    const auto exact = reference(shares.all), size = magnitudes(count_of);
+    bool rounded = false;
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      const Tensor error = (net.parameters[i].grad().to(torch::kFloat64) - exact[i]).abs();
+      const double float32 = 1e-6 * size[i].max().item<double>();  // of the gradients themselves
+      // Eight bits of significand: a rounding errs by 2^-8 at most.
+      EXPECT_TRUE((error <= size[i] * std::exp2(-7) * 1.01 + float32).all().item<bool>()) << "parameter " << i;
+      rounded = rounded || (error > 10 * float32).any().item<bool>();
+    }
+    EXPECT_EQ(rounded, world().size() > 1);  // else it measured nothing
+  }
+  for (const Tensor& flat : reducer.buckets()) {
+    const std::string bytes(static_cast<const char*>(flat.const_data_ptr()), flat.nbytes());
+    for (const auto& other : world().gather_bytes(bytes)) EXPECT_EQ(other, bytes);
+  }
+  dist::GradientReducer plain(Net().parameters, world(), kSmall);
+  plain.begin();
+  reducer.begin();
+  EXPECT_EQ(plain.finish().bytes, reducer.finish().bytes * (world().size() > 1 ? 2 : 1));
+}
+
+TEST(GradientReducer, Bfloat16OnTheWireKeepsWhatIsNotFiniteAndOtherTypes) {
+  const Tensor narrow = torch::zeros({100}).requires_grad_();
+  const Tensor wide = torch::zeros({100}, torch::kFloat64).requires_grad_();
+  dist::GradientReducer reducer({narrow, wide}, world(), {.reduce_dtype = torch::kBFloat16});
+  reducer.begin();
+  reducer.arm();
+  const double third = 1.0 / 3;
+  (narrow.sum() * (world().rank() == world().size() - 1 ? std::nan("") : 1.0) + wide.sum() * third).backward();
+  (void)reducer.finish();
+  EXPECT_TRUE(torch::isnan(narrow.grad()).all().item<bool>());
+  EXPECT_NEAR(wide.grad()[7].item<double>(), third * world().size(), 1e-12);
+  EXPECT_THROW(dist::GradientReducer({narrow}, world(), {.reduce_dtype = torch::kHalf}), dist::CommError);
 }
 
 TEST(GradientReducer, CountsBytesAndExposedSeconds) {

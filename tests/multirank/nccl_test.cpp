@@ -78,6 +78,18 @@ TEST(NcclCommunicator, ReducesGathersAndBroadcasts) {
   EXPECT_EQ(host[0], n);
 }
 
+TEST(NcclCommunicator, SumsBfloat16AsMpiDoes) {
+  if (!have_devices()) GTEST_SKIP() << "needs a GPU for each rank";
+  const auto nccl = dist::make_nccl_communicator(session(), own_device(), {std::chrono::seconds(60)});
+  for (const std::int64_t size : {1, 3, 1000, 4'000'003}) {
+    auto generator = at::detail::createCPUGenerator(40 + nccl->rank());
+    Tensor host = torch::randn({size}, generator, torch::kFloat32).to(torch::kBFloat16), device = host.to(own_device());
+    nccl->all_reduce(device, Reduce::kSum)->wait();
+    world().all_reduce(host, Reduce::kSum)->wait();
+    EXPECT_TRUE(torch::equal(device.cpu(), host)) << size;
+  }
+}
+
 TEST(NcclCommunicator, ExchangesUnequalPartsAndSplits) {
   if (!have_devices()) GTEST_SKIP() << "needs a GPU for each rank";
   const auto nccl = dist::make_nccl_communicator(session(), own_device(), {std::chrono::seconds(60)});
