@@ -1,6 +1,6 @@
 """A large catalogue, whole on every rank and sharded over them: memory of the ranks, time, loss.
 
-    python benchmarks/large_catalogue.py ./decant --out runs/large [--items 1000000] [--dim 64] [--ranks 1 2 4]
+    python benchmarks/large_catalogue.py ./decant --out runs/large [--items 1000000] [--dim 64] [--ranks 1 2 4] [--meshes 4:2]
 
 Makes a log in which every item occurs, imports it, and trains a teacher for a few steps in each way, with validation,
 checkpoint and weights; ranks of one thread. Prints markdown. Needs numpy.
@@ -29,7 +29,7 @@ def write_log(path, users, items, length):
             file.write(f'u{user} ' + ' '.join(f'i{item}' for item in (*piece, *popular)) + '\n')
 
 
-def job(folder, dataset, arguments, kind):
+def job(folder, dataset, arguments, table):
     return {
         'version': 1,
         'run': {'folder': str(folder), 'seed': 1, 'threads': 1, 'device': 'cpu'},
@@ -37,7 +37,7 @@ def job(folder, dataset, arguments, kind):
         'batch': {'sequences': arguments.sequences},
         'teacher': {
             'model': {'type': 'sasrec', 'dim': arguments.dim, 'layers': 1, 'heads': 1, 'max_length': 50, 'dropout': 0.2,
-                      'table': {'kind': kind}},
+                      'table': table},
             'optimizer': {'type': 'adamw', 'lr': 0.01},
             'train': {'max_steps': arguments.steps, 'patience': 0, 'checkpoint_steps': 0},
         },
@@ -79,6 +79,7 @@ def main():
     parser.add_argument('--sequences', type=int, default=16)
     parser.add_argument('--steps', type=int, default=3)
     parser.add_argument('--ranks', type=int, nargs='+', default=[1, 2, 4])
+    parser.add_argument('--meshes', nargs='*', default=[], help='ranks:shards, as 4:2 for two groups of two')
     parser.add_argument('--whole-ranks', type=int, nargs='*', default=[1, 2])
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -90,13 +91,18 @@ def main():
     info = json.loads((dataset / 'manifest.json').read_text())
     print(f"{info['items']} items, {info['rows']} users, {info['events']} events; {arguments.dim} wide\n")
     print('| table | ranks | MiB, largest rank | MiB, all ranks | s in all | loss |\n| --- | --- | --- | --- | --- | --- |')
-    for kind, ranks in [*(('local', n) for n in arguments.whole_ranks), *(('sharded', n) for n in arguments.ranks)]:
-        folder = arguments.out / f'{kind}-{ranks}'
+    runs = [*(('local', n, 0) for n in arguments.whole_ranks), *(('sharded', n, 0) for n in arguments.ranks),
+            *(('sharded', *map(int, mesh.split(':'))) for mesh in arguments.meshes)]
+    for kind, ranks, shards in runs:
+        name = f'{kind}-{ranks}' + (f'-{shards}' if shards else '')
+        folder = arguments.out / name
         subprocess.run(['rm', '-rf', str(folder)], check=True)
-        path = arguments.out / f'{kind}-{ranks}.yaml'
-        path.write_text(json.dumps(job(folder, dataset, arguments, kind)))
+        path = arguments.out / f'{name}.yaml'
+        path.write_text(json.dumps(job(folder, dataset, arguments, {'kind': kind, 'shards': shards})))
         peaks, seconds = run(arguments.decant, path, ranks)
-        print(f'| {kind} | {ranks} | {max(peaks):.0f} | {sum(peaks):.0f} | {seconds:.0f} | {loss_of(folder):.7f} |', flush=True)
+        groups = f' in {ranks // shards} groups' if shards else ''
+        print(f'| {kind} | {ranks}{groups} | {max(peaks):.0f} | {sum(peaks):.0f} | {seconds:.0f} | {loss_of(folder):.7f} |',
+              flush=True)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,8 @@
 
 namespace decant::models {
 
-/// All ranks make the same calls in the same order. Tensors are contiguous, float32 or int64, on the ranks' device.
+/// Among the ranks that hold one table together; there may be further such groups, each with a copy of the table. All ranks
+/// of a group make the same calls in the same order. Tensors are contiguous, float32 or int64, on the ranks' device.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -23,6 +24,9 @@ class Exchange {
   /// Rows [n, ...], the first in_rows[0] of them for rank 0 and so on -> [m, ...], out_rows[r] of them from rank r.
   [[nodiscard]] virtual torch::Tensor all_to_all(const torch::Tensor& rows, const std::vector<std::int64_t>& in_rows,
                                                  const std::vector<std::int64_t>& out_rows) = 0;
+  /// Groups, and the sum of `mine` over the ranks that hold the same rows, in place.
+  [[nodiscard]] virtual int copies() const { return 1; }
+  virtual void sum_copies(torch::Tensor /*mine*/) {}
 };
 
 /// One rank: everything is what it was.

@@ -48,8 +48,8 @@ struct ModelContext {
   /// Rows of the teacher's item vectors: ids [n] int64 -> [n, width] on the CPU; empty: none to begin from. Collective
   /// where the teacher's table is.
   std::function<torch::Tensor(const torch::Tensor& ids)> teacher_rows = {};
-  /// What a table sharded over ranks works with; null: one rank.
-  std::shared_ptr<Exchange> exchange = {};
+  /// What a table sharded over `shards` ranks works with (0: over all); empty: one rank.
+  std::function<std::shared_ptr<Exchange>(std::int64_t shards)> exchange = {};
   bool exported = false;  // in the form in which weights are saved, not in that in which they are trained
 };
 

@@ -34,6 +34,8 @@ void TableOptions::describe(base::Fields& fields) {
               {"random", "teacher"});
   fields.text("save", save, "projected: composed saves the product as a table as wide as the model, parts both factors",
               {"composed", "parts"});
+  fields.integer("shards", shards, {0, 1 << 20},
+                 "sharded: ranks that hold one table together, each group its own copy; 0: all ranks");
 }
 
 std::shared_ptr<Table> make_table(const TableOptions& options, std::int64_t dim, const ModelContext& context) {
@@ -42,7 +44,8 @@ std::shared_ptr<Table> make_table(const TableOptions& options, std::int64_t dim,
   if (options.first == "teacher" && context.teacher_width < 0)
     throw base::ConfigError("'table.first: teacher' is for students");
   if (options.kind == "sharded") {
-    auto table = std::make_shared<ShardedTable>(context.items, dim, context.seed, context.exchange);
+    auto table = std::make_shared<ShardedTable>(context.items, dim, context.seed,
+                                                context.exchange ? context.exchange(options.shards) : nullptr);
     const auto& deal = table->deal();
     if (from_teacher) take_first_values(table->weight, deal.ids(at::arange(deal.own(), torch::kInt64)), context);
     return table;

@@ -15,6 +15,7 @@ struct TableOptions : base::Options {
   std::int64_t width = 0;         // projected: of the wide rows; 0: the teacher's
   std::string first = "random";   // random | teacher: where first values come from
   std::string save = "composed";  // projected: composed | parts
+  std::int64_t shards = 0;        // sharded: ranks that hold one table together; 0: all
   void describe(base::Fields& fields) override;
 };
 

@@ -47,6 +47,18 @@ void Balance::restore(const std::vector<double>& state) {
     if (state[l] > 0) scales_[l] = state[l], known_[l] = true;
 }
 
+namespace {
+
+/// Of the gradient `rows` of the rows of a table that this rank holds, as its share of the sum over ranks.
+double squares_of_rows(const std::vector<ShardedParameter>& sharded, const torch::Tensor& rows) {
+  if (sharded.empty()) return 0;
+  auto& exchange = sharded.front().table->exchange();
+  exchange.sum_copies(rows);
+  return std::pow(at::linalg_vector_norm(rows).item<double>(), 2) / exchange.copies();
+}
+
+}  // namespace
+
 std::vector<double> gradient_norms(Task& task, const std::vector<data::LabelledBatch>& batches,
                                    const std::vector<double>& divisors, std::uint64_t step_key,
                                    dist::Communicator& communicator) {
@@ -76,7 +88,7 @@ std::vector<double> gradient_norms(Task& task, const std::vector<data::LabelledB
     const auto shared = gradient.narrow(0, 0, size);
     communicator.all_reduce(shared, dist::Reduce::kSum)->wait();
     norms.push_back(at::linalg_vector_norm(shared).item<double>());
-    squares.push_back(std::pow(at::linalg_vector_norm(gradient.narrow(0, size, own)).item<double>(), 2));
+    squares.push_back(squares_of_rows(task.sharded(), gradient.narrow(0, size, own)));
   }
   if (task.sharded().empty()) return norms;
   communicator.all_reduce_host(squares, dist::Reduce::kSum);

@@ -22,11 +22,10 @@ constexpr double kMib = 1 << 20;
 /// Float32 values, gradient and both moments of AdamW of what is trained.
 /// A table that is sharded lies on all ranks together.
 base::Json model_plan(const SideOptions& side, const Registries& registries, std::int64_t items,
-                      std::int64_t teacher_width, int ranks) {
+                      std::int64_t teacher_width, int shards) {
   models::ModelContext context{items, 0, teacher_width};
-  const auto model = registries.models.make(side.model, context);
-  const auto whole = model->parameter_count();
-  const auto trained = whole.encoder + whole.table / (model->table().collective() ? ranks : 1);
+  const auto whole = registries.models.make(side.model, context)->parameter_count();
+  const auto trained = whole.encoder + whole.table / shards;
   context.exported = true;
   const auto count = registries.models.make(side.model, context)->parameter_count();
   return {{"parameters", count.total()},
@@ -162,10 +161,13 @@ base::Json Pipeline::plan(JobOptions& job, const Registries& registries, int ran
   const auto& dataset = planner.space().dataset();
   const auto& info = dataset.info();
   out["dataset"] = {{"rows", info.rows}, {"items", info.items}, {"events", info.events}};
-  out["teacher"] = model_plan(job.teacher, registries, info.items, -1, ranks);
+  const auto shards = [&](const base::Json& side) { return std::max(1, table_shards(side, ranks)); };
+  const auto& resolved = planner.space().resolved;
+  out["teacher"] = model_plan(job.teacher, registries, info.items, -1, shards(resolved.at("teacher")));
   for (const auto& [name, side] : job.teachers)
-    out["teachers"][name] = model_plan(*side, registries, info.items, -1, ranks);
-  out["student"] = model_plan(job.student, registries, info.items, teacher_width(job, registries), ranks);
+    out["teachers"][name] = model_plan(*side, registries, info.items, -1, shards(resolved.at("teachers").at(name)));
+  out["student"] =
+      model_plan(job.student, registries, info.items, teacher_width(job, registries), shards(resolved.at("student")));
   const auto length = registries.models.make(job.teacher.model, models::ModelContext{info.items, 0})->max_length();
   for (const auto& name : made_sets(job, registries))
     out["labels"][name] = labels_plan(job, *job.labels.find(name), registries, dataset, ranks);

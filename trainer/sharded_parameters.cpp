@@ -13,6 +13,17 @@ std::vector<ShardedParameter> sharded_parameters(models::SequenceModel& model) {
   return out;
 }
 
+int table_shards(const base::Json& side, int ranks) {
+  const auto table = side.at("model").value("table", base::Json::object());
+  if (table.value("kind", "") != "sharded") return 0;
+  const auto asked = table.value("shards", std::int64_t{0});
+  const int shards = asked == 0 ? ranks : static_cast<int>(std::min<std::int64_t>(asked, ranks));
+  if (ranks % shards != 0)
+    throw base::ConfigError("'model.table.shards: " + std::to_string(shards) + "' does not divide the " +
+                            std::to_string(ranks) + " ranks");
+  return shards;
+}
+
 models::NamedTensors replicated(const models::NamedTensors& parameters, const std::vector<ShardedParameter>& sharded) {
   models::NamedTensors out;
   for (const auto& named : parameters)

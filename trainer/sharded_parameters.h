@@ -18,6 +18,10 @@ struct ShardedParameter {
 /// Of a model; none when its table lies here whole.
 [[nodiscard]] std::vector<ShardedParameter> sharded_parameters(models::SequenceModel& model);
 
+/// Ranks of `ranks` that hold the table of a side together, by the options of its model; 0 when it is not sharded. Throws
+/// ConfigError when they cannot be divided into groups of as many.
+[[nodiscard]] int table_shards(const base::Json& side, int ranks);
+
 /// What is exchanged by the reducer: all but those.
 [[nodiscard]] models::NamedTensors replicated(const models::NamedTensors& parameters,
                                               const std::vector<ShardedParameter>& sharded);

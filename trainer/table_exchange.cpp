@@ -9,6 +9,15 @@ namespace decant::trainer {
 
 using torch::Tensor;
 
+TableExchange::TableExchange(dist::Communicator& communicator, int shards)
+    : group_(communicator.split(communicator.rank() / shards)),
+      copies_(communicator.split(communicator.rank() % shards)),
+      communicator_(*group_) {}
+
+void TableExchange::sum_copies(Tensor mine) {
+  if (copies_ && mine.numel() > 0) copies_->all_reduce(mine, dist::Reduce::kSum)->wait();
+}
+
 std::vector<std::int64_t> TableExchange::gather_host(const std::vector<std::int64_t>& mine) {
   std::vector<std::int64_t> all(mine.size() * static_cast<std::size_t>(ranks()), 0);
   std::copy(mine.begin(), mine.end(), all.begin() + static_cast<std::ptrdiff_t>(mine.size()) * rank());

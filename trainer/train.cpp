@@ -126,6 +126,7 @@ class Training {
     }
     context_.faults.at("collective", state_.step);
     exchanged_ = reducer_.finish();
+    for (const auto& parameter : sharded_) parameter.table->exchange().sum_copies(parameter.own.grad());
     norm_ = gradient_norm(reducer_.buckets());
     if (!sharded_.empty()) norm_ = std::hypot(norm_, norm_of_shards());
     if (guard_.accepts(norm_, key, weights, state_)) {
@@ -214,7 +215,7 @@ class Training {
     std::vector<double> squares{0};
     for (const auto& parameter : sharded_) {
       const double norm = gradient_norm({parameter.own.grad()});
-      squares[0] += norm * norm;
+      squares[0] += norm * norm / parameter.table->exchange().copies();
     }
     context_.communicator.all_reduce_host(squares, dist::Reduce::kSum);
     return std::sqrt(squares[0]);

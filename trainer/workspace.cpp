@@ -24,6 +24,13 @@ base::Json train_part(const base::Json& side) {
   return train;
 }
 
+/// The options of a side's model that decide its result: over how many ranks its table is dealt does not.
+base::Json model_part(const base::Json& side) {
+  base::Json model = side.at("model");
+  if (model.contains("table")) model["table"].erase("shards");
+  return model;
+}
+
 /// Throws CheckpointError when the file says of itself that it is of another network or catalogue: shapes alone do not
 /// tell the number of heads.
 void check_same_network(const std::map<std::string, std::string>& metadata, const models::SequenceModel& model,
@@ -46,11 +53,19 @@ constexpr int kTrainingVersion = 1;
 }  // namespace
 
 Workspace::Workspace(JobOptions& job_options, const Registries& kinds, Context& run_context)
-    : job(job_options),
-      registries(kinds),
-      context(run_context),
-      resolved(base::write_options(job_options)),
-      exchange_(std::make_shared<TableExchange>(run_context.communicator)) {}
+    : job(job_options), registries(kinds), context(run_context), resolved(base::write_options(job_options)) {
+  make_exchanges();
+}
+
+void Workspace::make_exchanges() {
+  const int world = context.world();
+  auto sides = resolved.value("teachers", base::Json::object());
+  for (const char* side : {"teacher", "student"}) sides[std::string(".") + side] = resolved.at(side);
+  exchanges_[world] = std::make_shared<TableExchange>(context.communicator);
+  for (const auto& [name, side] : sides.items())
+    if (const int shards = table_shards(side, world); shards > 0 && !exchanges_.contains(shards))
+      exchanges_[shards] = std::make_shared<TableExchange>(context.communicator, shards);
+}
 
 fs::path weights_path(const fs::path& stage_folder) { return stage_folder / "weights.safetensors"; }
 
@@ -71,7 +86,10 @@ models::ModelContext Workspace::context_of(const SideOptions& side, std::uint64_
   model_context.items = dataset().info().items;
   model_context.seed = base::key_of(seed_of(salt), salt);
   model_context.teacher_width = &side == &job.student ? teacher_width(job, registries) : -1;
-  model_context.exchange = exchange_;
+  model_context.exchange = [this](std::int64_t shards) {
+    return exchanges_.at(shards == 0 ? context.world()
+                                     : static_cast<int>(std::min<std::int64_t>(shards, context.world())));
+  };
   return model_context;
 }
 
@@ -148,7 +166,7 @@ base::Json Workspace::common_parts() {
 std::string Workspace::teacher_key(const std::string& teacher) {
   const auto [options, stage, side, salt, left_out] = teacher_side(teacher);
   if (const auto file = models::ready_file(options.model.options.get()); !file.empty()) {
-    auto model = side.at("model");
+    auto model = model_part(side);
     model.erase("file");  // what is in it counts, not where it lies
     return stage_key({{"catalogue", dataset().info().catalogue_hash},
                       {"model", model},
@@ -156,10 +174,11 @@ std::string Workspace::teacher_key(const std::string& teacher) {
   }
   if (!options.weights.empty())
     return stage_key({{"catalogue", dataset().info().catalogue_hash},
-                      {"model", side.at("model")},
+                      {"model", model_part(side)},
                       {"weights", base::hash_hex(base::read_file(options.weights))}});
   auto parts = common_parts();
-  for (const char* part : {"model", "optimizer", "losses"}) parts[part] = side.at(part);
+  for (const char* part : {"optimizer", "losses"}) parts[part] = side.at(part);
+  parts["model"] = model_part(side);
   parts["train"] = train_part(side);
   parts["seed"] = seed_of(salt);
   if (salt != kTeacherSalt) parts["teacher"] = teacher;  // its first weights are its own
@@ -179,7 +198,8 @@ std::string Workspace::teacher_hash(const std::string& teacher) {
 std::string Workspace::student_key(bool with_teacher) {
   auto parts = common_parts();
   const auto& side = resolved.at("student");
-  for (const char* part : {"model", "optimizer"}) parts[part] = side.at(part);
+  parts["optimizer"] = side.at("optimizer");
+  parts["model"] = model_part(side);
   parts["train"] = train_part(side);
   bool balanced = false;
   for (const auto& stage : student_stages(with_teacher)) {

@@ -90,7 +90,9 @@ class Workspace {
  private:
   [[nodiscard]] base::Json common_parts();
   [[nodiscard]] models::ModelContext context_of(const SideOptions& side, std::uint64_t salt);
-  std::shared_ptr<models::Exchange> exchange_;
+  /// Made at the start, by all ranks together: models are also made by one alone.
+  void make_exchanges();
+  std::map<int, std::shared_ptr<models::Exchange>> exchanges_;  // by ranks that hold a table together
   std::unique_ptr<data::Dataset> dataset_;
 };
 

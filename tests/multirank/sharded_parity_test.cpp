@@ -239,6 +239,66 @@ TEST_F(ShardedJob, AnOnlineTeacherWhoseRowsTheStudentBeginsWith) {
   expect_parity("online", {{"losses", losses}, {"student", {{"model", {{"table", {{"first", "teacher"}}}}}}}});
 }
 
+/// kSharded, `shards` ranks to a table.
+Json mesh(int shards) {
+  Json out;
+  for (const char* side : {"teacher", "student"})
+    out[side] = {{"model", {{"table", {{"kind", "sharded"}, {"shards", shards}}}}}};
+  return out;
+}
+
+TEST_F(ShardedJob, AMeshOfDataAndCatalogue) {
+  // Two ranks hold a table together where that divides the ranks, else each has its own.
+  const int shards = world().size() % 2 == 0 && world().size() > 2 ? 2 : 1;
+  expect_parity("mesh", with(mesh(shards), {{"student", {{"balance", {{"kind", "gradient_norm"}, {"every", 2}}}}}}));
+  // Labels, evaluation and the report: as of the whole job, whose teacher this is.
+  Process(world(), folder_ / "mesh-run", with(job_, mesh(shards))).pipeline->run();
+  for (const char* stage : {"control", "student"})
+    expect_close("mesh-run/" + std::string(stage) + "/weights.safetensors",
+                 "whole/" + std::string(stage) + "/weights.safetensors");
+  const auto here = Json::parse(base::read_file(folder_ / "mesh-run/report.json"));
+  const auto there = Json::parse(base::read_file(folder_ / "whole/report.json"));
+  EXPECT_EQ(here.at("teacher").at("metrics"), there.at("teacher").at("metrics"));
+}
+
+TEST_F(ShardedJob, AMeshThatDoesNotDivideTheRanksIsRefused) {
+  if (world().size() < 3) return;  // what is one less divides them
+  const int shards = world().size() - 1;
+  try {
+    const Process run(world(), folder_ / "uneven", with(job_, mesh(shards)));
+    ADD_FAILURE() << "accepted";
+  } catch (const base::ConfigError& error) {
+    EXPECT_STREQ(error.what(), ("'model.table.shards: " + std::to_string(shards) + "' does not divide the " +
+                                std::to_string(world().size()) + " ranks")
+                                   .c_str());
+  }
+}
+
+TEST_F(ShardedJob, AMeshGoesOnInAnotherShape) {
+  if (world().size() % 2 != 0) return;
+  const int n = world().size(), fewer = n / 2;
+  const auto some = world().split(world().rank() < fewer ? 0 : 1);
+  const auto train = [&](Communicator& on, const std::string& name, int shards, const std::string& fault = "") {
+    Process(on, folder_ / name, with(job_, mesh(shards)), fault).pipeline->train_control();
+  };
+  const auto cut = [&](const std::string& name, int shards) {  // after the checkpoint of step 2
+    EXPECT_THROW(train(world(), name, shards, "step@3:" + std::to_string(world().rank()) + ":throw"),
+                 std::runtime_error);
+    world().barrier();
+  };
+  cut("regrouped", n / 2);  // 4 ranks: two groups of two, then one of four
+  train(world(), "regrouped", n);
+  cut("smaller", n / 2);  // 4 ranks: two groups of two, then one
+  if (world().rank() < fewer) train(*some, "smaller", n / 2);
+  world().rendezvous();
+  for (const char* name : {"regrouped", "smaller"}) {
+    expect_close(std::string(name) + "/control/weights.safetensors", "whole/control/weights.safetensors");
+    if (world().rank() == 0) {
+      EXPECT_NE(base::read_file(folder_ / name / "log/rank-0.log").find("continues from step 2"), std::string::npos);
+    }
+  }
+}
+
 TEST_F(ShardedJob, AFrozenTable) {
   expect_parity("frozen", {{"student", {{"train", {{"frozen", {"item.*"}}}}}}}, "control");
 }
