@@ -19,7 +19,6 @@ namespace decant::dist {
 
 namespace {
 
-constexpr std::int64_t kPieceBytes = std::int64_t{1} << 20;  // 256 KiB to 4 MiB measured alike; 32 KiB is half as fast
 constexpr std::int64_t kLeastBytes = std::int64_t{16} << 10;
 
 /// How an element travels and how it is added up.

@@ -1,9 +1,11 @@
 #include <mpi.h>
+#include <stdlib.h>  // NOLINT: setenv
 
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <string>
 
 #include "dist/communicator.h"
 #include "dist/errors.h"
@@ -11,10 +13,23 @@
 
 namespace decant::dist {
 
+namespace {
+
+/// Over TCP Open MPI sends at most 64 KiB unasked; a larger message waits until the receiver has answered, and the answer
+/// waits behind the data that goes its way. A piece of a sum is sent at once. Whoever sets the limit keeps it.
+void send_pieces_unasked() {
+  const std::string limit = std::to_string(kPieceBytes + 1024);  // and MPI's header
+  for (const char* name : {"OMPI_MCA_btl_tcp_eager_limit", "OMPI_MCA_btl_tcp_rndv_eager_limit"})
+    ::setenv(name, limit.c_str(), 0);
+}
+
+}  // namespace
+
 MpiSession::MpiSession() {
   int initialized = 0;
   check_mpi(MPI_Initialized(&initialized), "MPI_Initialized");
   if (initialized != 0) throw CommError("MPI is initialised already: there is one MpiSession a process");
+  send_pieces_unasked();
   int provided = MPI_THREAD_SINGLE;
   check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
   if (provided < MPI_THREAD_FUNNELED)

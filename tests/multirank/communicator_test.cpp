@@ -18,7 +18,7 @@ using dist::Communicator;
 using dist::Reduce;
 using torch::Tensor;
 
-// 0 and 1, odd ones, both sides of the 16 KiB and 1 MiB at which the way of exchange changes.
+// 0 and 1, odd ones, both sides of the 16 KiB at which the way of exchange changes, one message and several.
 const std::vector<std::int64_t> kSizes{0,    1,    3,    7,       1000,          2047,
                                        2049, 4095, 4097, 100'003, (1 << 18) + 1, (1 << 20) + 13};
 

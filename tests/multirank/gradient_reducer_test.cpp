@@ -207,7 +207,7 @@ TEST(GradientReducer, TellsWhichShareBackwardHid) {
   dist::GradientReducer reducer(net.parameters, world(), kSmall);
   // Nothing is ready before finish(), and the others are late for it: all of the exchange is seen.
   reducer.begin();
-  if (world().rank() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  if (world().rank() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(400));
   dist::ReducerStats stats = reducer.finish();
   if (world().rank() == 0) {
     EXPECT_GT(stats.exchange_seconds, 0.05);
