@@ -4,10 +4,12 @@
 #include "launch/commands.h"
 #include "launch/environment.h"
 #include "launch/failure.h"
+#include "launch/signals.h"
 
 namespace decant {
 
 int run(int argc, char** argv, trainer::Registries registries) {
+  launch::hold_stop_signal();
   launch::settle_libraries();
   try {
     return launch::execute(launch::parse_command_line(argc, argv), registries);

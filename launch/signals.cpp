@@ -38,13 +38,23 @@ void handle_all(void (*handler)(int)) {
   for (const int signal : kSignals) ::sigaction(signal, &action, nullptr);
 }
 
+void mask_stop_signal(int how) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR1);
+  ::pthread_sigmask(how, &set, nullptr);
+}
+
 }  // namespace
+
+void hold_stop_signal() { mask_stop_signal(SIG_BLOCK); }
 
 Signals::Signals(bool speaks) {
   stop = false;
   interrupts = 0;
   loud = speaks;
   handle_all(&handle);
+  mask_stop_signal(SIG_UNBLOCK);
 }
 
 Signals::~Signals() { handle_all(SIG_DFL); }

@@ -5,6 +5,10 @@
 
 namespace decant::launch {
 
+/// For the beginning of a process: SIGUSR1, by which a job's launcher asks to stop, waits for Signals instead of ending the
+/// process.
+void hold_stop_signal();
+
 /// Handles the three while it lives; one object at a time. A second SIGINT (Ctrl-C again) leaves at once, with 130.
 class Signals {
  public:

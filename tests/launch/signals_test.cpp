@@ -50,6 +50,14 @@ TEST(SignalsDeathTest, ASecondInterruptLeavesAtOnce) {
       testing::ExitedWithCode(130), "");
 }
 
+/// SIGUSR1 before anybody handles it: the stop is not lost, and does not end the process.
+TEST(Signals, WhatCameBeforeIsNotLost) {
+  hold_stop_signal();
+  ASSERT_EQ(std::raise(SIGUSR1), 0);
+  const Signals signals(false);
+  EXPECT_TRUE(signals.stop_requested());
+}
+
 TEST(Signals, DefaultsComeBack) {
   { const Signals signals(false); }
   struct sigaction action {};
