@@ -7,9 +7,7 @@ fast is the exchange, and which share of it does backward hide. Root only; needs
 The namespaces share the machine's cores, so times of computing are those of a busy machine; the link is as slow as told.
 """
 import argparse
-import contextlib
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -17,8 +15,8 @@ import sys
 import tempfile
 import time
 
-HOSTS = ("decant-a", "decant-b")  # names of the namespaces, and of the hosts in them
-NETWORK = "10.77.0"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "hosts"))
+from _hosts import TwoHosts, environment, run, why_not
 
 # A deep model with few items: its gradients become ready one by one. A shallow one with many items: nearly all of its
 # gradient is that of the item table, which is complete when backward ends.
@@ -35,66 +33,10 @@ monitoring: {{address: 127.0.0.1, port: 9470}}
 """
 
 
-def run(*command, **options):
-    return subprocess.run(command, check=True, text=True, **options)
-
-
-@contextlib.contextmanager
-def two_hosts():
-    """Both namespaces with a cable between them."""
-    try:
-        for name in HOSTS:
-            run("ip", "netns", "add", name)
-        run("ip", "link", "add", "va", "netns", HOSTS[0], "type", "veth", "peer", "name", "va", "netns", HOSTS[1])
-        for number, name in enumerate(HOSTS, 1):
-            run("ip", "-n", name, "address", "add", f"{NETWORK}.{number}/24", "dev", "va")
-            for device in ("va", "lo"):
-                run("ip", "-n", name, "link", "set", device, "up")
-        yield
-    finally:
-        for name in HOSTS:
-            left = subprocess.run(["ip", "netns", "pids", name], text=True, capture_output=True).stdout.split()
-            for process in left:  # a rank of a job that was broken off
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(process), signal.SIGKILL)
-            subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL)
-
-
-def slow_down(rate):
-    """Both directions; "" for as fast as it goes. Large packets and checksums are as on a real card."""
-    for name in HOSTS:
-        subprocess.run(["tc", "-n", name, "qdisc", "del", "dev", "va", "root"], stderr=subprocess.DEVNULL)
-        if rate:
-            run("tc", "-n", name, "qdisc", "add", "dev", "va", "root", "tbf", "rate", rate, "burst", "256kb", "latency", "20ms")
-
-
-def enter(name):
-    """A shell command line in that host: its network and its name."""
-    return ["ip", "netns", "exec", name, "unshare", "--uts", "bash", "-c", f'hostname {name}; exec "$@"', "enter"]
-
-
-def agent(folder):
-    """What mpirun calls in place of ssh: AGENT HOST COMMAND..."""
-    path = folder / "agent"
-    lines = "".join(f"{NETWORK}.{number}) name={name} ;;\n" for number, name in enumerate(HOSTS, 1))
-    path.write_text(f'#!/bin/bash\ncase $1 in\n{lines}esac\nshift\n'
-                    f'exec ip netns exec $name unshare --uts bash -c "hostname $name; $*"\n')
-    path.chmod(0o755)
-    return path
-
-
-def across(folder, *command):
-    """mpirun on the first host with one rank on each."""
-    hosts = ",".join(f"{NETWORK}.{number}:1" for number in (1, 2))
-    return [*enter(HOSTS[0]), "mpirun", "--allow-run-as-root", "--mca", "plm_rsh_agent", str(agent(folder)), "--host", hosts,
-            "--mca", "btl", "tcp,self", "--mca", "btl_tcp_if_include", f"{NETWORK}.0/24", "--mca", "oob_tcp_if_include",
-            f"{NETWORK}.0/24", "--bind-to", "none", *map(str, command)]
-
-
-def counters(name):
+def counters(hosts):
     """Rank 0's metrics of the teacher; nothing before they are served."""
     read = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9470/metrics', timeout=2).read().decode())"
-    done = subprocess.run(["ip", "netns", "exec", name, sys.executable, "-c", read], text=True, capture_output=True)
+    done = subprocess.run(["ip", "netns", "exec", hosts.spaces[0], sys.executable, "-c", read], text=True, capture_output=True)
     found = {}
     for line in done.stdout.splitlines():
         if line.startswith("decant_") and 'stage="teacher"' in line:
@@ -102,16 +44,17 @@ def counters(name):
     return found
 
 
-def train(folder, decant, name, model, steps, sequences):
+def train(hosts, decant, name, model, steps, sequences):
     """A step's time and what it waited for, from the third step seen to the last."""
+    folder = hosts.folder
     (folder / f"{name}.yaml").write_text(JOB.format(name=name, model=model, steps=steps, sequences=sequences))
     subprocess.run(["rm", "-rf", folder / f"run-{name}"], check=True)
     run(decant, "import", f"{name}.yaml", cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    job = subprocess.Popen(across(folder, decant, "train-teacher", f"{name}.yaml"), cwd=folder, stdout=subprocess.PIPE,
+    job = subprocess.Popen(hosts.across(decant, "train-teacher", f"{name}.yaml"), cwd=folder, stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT, text=True, env=environment())
     first = last = {}
     while job.poll() is None:
-        now = counters(HOSTS[0])
+        now = counters(hosts)
         now["at"] = now.get("decant_last_step_timestamp_seconds", 0)
         if now.get("decant_step", 0) >= 3 and "decant_exchange_seconds_total" in now:
             first = first or now
@@ -129,12 +72,6 @@ def train(folder, decant, name, model, steps, sequences):
             "exchange_ms": exchange * 1e3, "wait_ms": wait * 1e3, "hidden": 1 - wait / exchange}
 
 
-def environment():
-    dropped = ("SLURM_", "PMIX_", "PMI_", "OMPI_COMM")
-    return {**{key: value for key, value in os.environ.items() if not key.startswith(dropped)},
-            "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("decant")
@@ -143,23 +80,24 @@ def main():
     parser.add_argument("--sequences", type=int, default=64, help="global batch")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # by way of what cleans up
-    if os.geteuid() != 0:
-        sys.exit("network namespaces need root")
+    why = why_not()
+    if why:
+        sys.exit(why)
     decant = pathlib.Path(options.decant).resolve()
-    with tempfile.TemporaryDirectory(prefix="decant_link_") as name, two_hosts():
-        folder = pathlib.Path(name)
+    with tempfile.TemporaryDirectory(prefix="decant_link_") as name, TwoHosts(name) as hosts:
+        folder = hosts.folder
         for model, what in MODELS.items():
             run(decant, "synthesize", "--out", folder / f"log-{model}.txt", "--users", "4000", "--mean-length", "30", "--items",
                 str(what["items"]), stdout=subprocess.DEVNULL)
         for rate in ("", options.rate):
-            slow_down(rate)
-            found = json.loads(run(*across(folder, decant, "doctor", "--json", "--seconds", "6", "--most-mib", "16"), cwd=folder,
+            hosts.slow_down(rate)
+            found = json.loads(run(*hosts.across(decant, "doctor", "--json", "--seconds", "6", "--most-mib", "16"), cwd=folder,
                                    stdout=subprocess.PIPE, env=environment()).stdout)
             small, large = found["all_reduce"][0], max(found["all_reduce"], key=lambda row: row["bytes"])
             print(f"link {rate or 'as it is'}: hosts {[row['host'] for row in found['ranks']]}, {small['median_us']} us for "
                   f"{small['bytes']} bytes, {large['busbw_gb_s']} GB/s (busbw) for {large['bytes']}", flush=True)
             for model, what in MODELS.items():
-                row = train(folder, decant, model, what["model"], options.steps, options.sequences)
+                row = train(hosts, decant, model, what["model"], options.steps, options.sequences)
                 alone = row["mb"] / large["algbw_gb_s"]  # ms: as long as so many bytes take when nobody computes
                 print(f"  {model}: {row['mb']:.1f} MB a step, {alone:.0f} ms alone; step {row['step_ms']:.0f} ms, on the way "
                       f"{row['exchange_ms']:.0f} ms, waited {row['wait_ms']:.0f} ms: {row['hidden']:.1%} hidden, "

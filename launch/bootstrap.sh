@@ -18,7 +18,7 @@ nvcc_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.
 build_packages=(g++ cmake ninja-build git ca-certificates python3-venv libopenmpi-dev openmpi-bin libhdf5-dev
   prometheus-cpp-dev libcpp-httplib-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libzstd-dev libgtest-dev)
 # The last four start a Slurm of the tests' own: 12 MB.
-test_packages=(libbenchmark-dev clang-format clang-tidy slurmctld slurmd slurm-client munge)
+test_packages=(libbenchmark-dev clang-format clang-tidy slurmctld slurmd slurm-client munge iproute2)
 test_wheels=(numpy h5py safetensors xxhash)
 
 say() { printf '%s\n' "$*"; }
