@@ -1,11 +1,8 @@
 // A job whose tables are sharded over ranks against the same job with whole tables in one process: training with every
 // recipe, labels, evaluation, and a training that goes on at another number of ranks.
 #include <gtest/gtest.h>
-#include <stdlib.h>  // NOLINT: mkdtemp
 
-#include <atomic>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 
@@ -14,42 +11,28 @@
 #include "data/label_store.h"
 #include "data/synthesize.h"
 #include "models/weights_file.h"
-#include "tests/multirank/world.h"
+#include "tests/multirank/parity_support.h"
 #include "trainer/pipeline.h"
 
 namespace decant::multirank {
 namespace {
 
-namespace fs = std::filesystem;
 using base::Json;
 using dist::Communicator;
 
-// As in parity_test.cpp: of parameters after a few steps of AdamW at a learning rate of 0.01; keys' biases have no gradient
-// but rounding.
-constexpr double kTolerance = 5e-5, kKeyBiasTolerance = 1e-3;
 constexpr double kMetricTolerance = 3e-3;  // a rank that moves by one place
 
 /// One process's share of a run.
 struct Process {
   Process(Communicator& communicator, const fs::path& folder, const Json& tree, const std::string& fault = "")
-      : metrics("sharded", communicator.rank()),
-        progress(stderr, false),
-        log(folder / "log", communicator.rank()),
-        faults(fault, communicator.rank()),
-        context{communicator, metrics, progress, log, faults, stop, 1},
-        job(registries) {
+      : place(communicator, folder, 1, fault), job(registries) {
     auto all = tree;
     all["run"]["folder"] = folder.string();
     base::read_options(all, job);
-    pipeline = std::make_unique<trainer::Pipeline>(job, registries, context);
+    pipeline = std::make_unique<trainer::Pipeline>(job, registries, place.context);
   }
   trainer::Registries registries = trainer::default_registries();
-  monitoring::Metrics metrics;
-  monitoring::Progress progress;
-  monitoring::RankLog log;
-  trainer::FaultPlan faults;
-  std::atomic<bool> stop{false};
-  trainer::Context context;
+  Place place;
   trainer::JobOptions job;
   std::unique_ptr<trainer::Pipeline> pipeline;
 };
@@ -72,17 +55,15 @@ class ShardedJob : public testing::Test {
  protected:
   /// Rank 0 makes a dataset of ragged rows and runs the job with whole tables.
   static void SetUpTestSuite() {
-    std::string name = (fs::temp_directory_path() / "decant-sharded-XXXXXX").string();
-    if (world().rank() == 0) {
-      ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = make_shared_folder("decant-sharded");
+    alone([](Communicator&) {
       data::SynthesizeOptions log;
       log.users = 700, log.items = 211, log.mean_length = 9;
-      data::synthesize(log, fs::path(name) / "log.txt");
+      data::synthesize(log, folder_ / "log.txt");
       data::ImportOptions import;
-      import.files = {name + "/log.txt"};
-      static_cast<void>(data::import_dataset(import, fs::path(name) / "dataset"));
-    }
-    folder_ = world().broadcast_bytes(name, 0);
+      import.files = {(folder_ / "log.txt").string()};
+      static_cast<void>(data::import_dataset(import, folder_ / "dataset"));
+    });
     job_ = {{"data", {{"dataset", (folder_ / "dataset").string()}}},
             {"batch", {{"sequences", 120}, {"accumulate", 2}, {"rank_tokens", 300}}},
             {"teacher", with(side(16), {{"gate", "warn"}})},
@@ -96,35 +77,12 @@ class ShardedJob : public testing::Test {
     alone([&](Communicator& one) { Process(one, folder_ / "whole", job_).pipeline->run(); });
     job_["teacher"]["weights"] = (folder_ / "whole/teacher/weights.safetensors").string();
   }
-  static void TearDownTestSuite() {
-    world().barrier();
-    if (world().rank() == 0) fs::remove_all(folder_);
-  }
-
-  /// On rank 0, while the others wait.
-  static void alone(const std::function<void(Communicator&)>& work) {
-    if (world().rank() == 0) work(*dist::make_single_communicator(torch::kCPU));
-    world().rendezvous();
-  }
+  static void TearDownTestSuite() { remove_shared_folder(folder_); }
 
   static void expect_close(const fs::path& path, const fs::path& other) {
-    const auto a = models::load_weights(folder_ / path), b = models::load_weights(folder_ / other);
-    ASSERT_EQ(a.tensors.size(), b.tensors.size());
-    double widest = 0;
-    for (std::size_t i = 0; i < a.tensors.size(); ++i) {
-      const auto& [name, here] = a.tensors[i];
-      const auto& there = b.tensors[i].second;
-      ASSERT_EQ(name, b.tensors[i].first);
-      ASSERT_EQ(here.sizes(), there.sizes()) << name;
-      auto gap = (here - there).abs();
-      if (name.ends_with("qkv.bias")) {
-        EXPECT_LE(gap.chunk(3)[1].max().item<double>(), kKeyBiasTolerance) << path << " " << name;
-        gap.chunk(3)[1].zero_();
-      }
-      widest = std::max(widest, gap.max().item<double>());
-    }
-    if (world().rank() == 0) std::printf("  %s, %d ranks: %.2g\n", path.c_str(), world().size(), widest);
-    EXPECT_LE(widest, kTolerance) << path;
+    const Gap gap = gap_of(models::load_weights(folder_ / path).tensors, models::load_weights(folder_ / other).tensors);
+    tell("sharded tables", path.parent_path().string(), gap);
+    expect_within_tolerance(gap, path.string());
   }
 
   /// The student, or the control, of the job with `changes`, with whole tables in one process and with sharded ones.
