@@ -84,7 +84,7 @@ std::vector<trainer::NamedLoss> make_losses(const Job& job) {
   return losses;
 }
 
-std::unique_ptr<trainer::Optimizer> make_optimizer(const Job& job, const models::NamedTensors& parameters) {
+std::shared_ptr<trainer::Optimizer> make_optimizer(const Job& job, const models::NamedTensors& parameters) {
   const auto registries = trainer::default_registries();
   const std::string type = job.loss.empty() ? "adamw" : "sgd";
   base::KindOptions kind{type, registries.optimizers.options_of(type)};

@@ -32,8 +32,8 @@ Gap gap_of(const models::NamedTensors& a, const models::NamedTensors& b) {
   Gap gap;
   EXPECT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    const auto& [name, here] = a[i];
-    const auto& there = b[i].second;
+    const std::string& name = a[i].first;
+    const auto &here = a[i].second, &there = b[i].second;
     EXPECT_EQ(name, b[i].first);
     EXPECT_EQ(here.sizes(), there.sizes()) << name;
     if (name != b[i].first || here.sizes() != there.sizes()) continue;
