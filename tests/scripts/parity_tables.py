@@ -54,14 +54,27 @@ def shown(value):
     return f"{value:.1e}".replace("e-0", "e-") if value else "0"
 
 
+def print_rows(head, rows):
+    print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
 def print_table(name, rows):
+    print(f"\n{name}:\n")
+    if all(len(cells) == 1 for cells in rows.values()):  # a row has its number of ranks in its name
+        only = {row: next(iter(cells.values())) for row, cells in rows.items()}
+        print_rows(["", "parameters", "keys' biases", "mean losses"],
+                   [[row, shown(gaps.parameters), shown(gaps.keys), shown(gaps.losses)] for row, gaps in only.items()])
+        return
     columns = [ranks for ranks in RANKS if any(ranks in cells for cells in rows.values())]
-    print(f"\n{name}:\n\n| | {' | '.join(f'{n} rank' + 's' * (n > 1) for n in columns)} |\n| --- |{' --- |' * len(columns)}")
-    for row, cells in rows.items():
-        print(f"| {row} | {' | '.join(shown(cells[n].parameters) if n in cells else '' for n in columns)} |")
-    for what in ("keys", "losses"):
-        worst = [shown(max((getattr(cells[n], what) for cells in rows.values() if n in cells), default=0)) for n in columns]
-        print(f"| *{ {'keys': 'keys’ biases', 'losses': 'mean losses'}[what]}, the largest* | {' | '.join(worst)} |")
+
+    def worst(what):
+        return [shown(max((getattr(cells[n], what) for cells in rows.values() if n in cells), default=0)) for n in columns]
+
+    print_rows(["", *(f"{n} rank{'s' if n > 1 else ''}" for n in columns)],
+               [*([row, *(shown(cells[n].parameters) if n in cells else "" for n in columns)] for row, cells in rows.items()),
+                ["*keys' biases, the largest*", *worst("keys")], ["*mean losses, the largest*", *worst("losses")]])
 
 
 def main():
