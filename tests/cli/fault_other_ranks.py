@@ -12,7 +12,7 @@ from _support import expect, have_mpirun, main, skip
 TEXT = JOB.replace("max_steps: 12", "max_epochs: 3")  # 45 steps; a checkpoint every five
 TRAIN = ("train-teacher", "job.yaml", "--set", "data.dataset=../dataset")
 DIES_AT = 23  # in the second epoch
-TOLERANCE, KEY_BIAS_TOLERANCE, LOSS_TOLERANCE = 5e-5, 1e-3, 1e-6  # tests/multirank/parity_support.h
+TOLERANCE, KEY_BIAS_TOLERANCE, LOSS_TOLERANCE = 2e-4, 1e-3, 1e-6  # tests/multirank/parity_support.h
 CHANGES = ((2, 4), (4, 2), (4, 3), (1, 2))
 
 

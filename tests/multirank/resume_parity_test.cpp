@@ -30,9 +30,11 @@ class ResumeParity : public Parity {
     base::Json tree = base::Json::object();
     for (const auto& [step, rows] : mine) tree[std::to_string(step)] = rows;
     SeenRows leg;
-    for (const auto& bytes : world().gather_bytes(tree.dump()))
-      for (const auto& [step, rows] : base::Json::parse(bytes).items())
+    for (const auto& bytes : world().gather_bytes(tree.dump())) {
+      const auto of_rank = base::Json::parse(bytes);
+      for (const auto& [step, rows] : of_rank.items())
         for (const std::int64_t row : rows) leg[std::stoll(step)].push_back(row);
+    }
     for (auto& [step, rows] : leg) {
       std::sort(rows.begin(), rows.end());
       EXPECT_FALSE(all.contains(step) && all.at(step) != rows) << "step " << step << " was done again with other rows";

@@ -72,9 +72,11 @@ def print_table(name, rows):
     def worst(what):
         return [shown(max((getattr(cells[n], what) for cells in rows.values() if n in cells), default=0)) for n in columns]
 
-    print_rows(["", *(f"{n} rank{'s' if n > 1 else ''}" for n in columns)],
-               [*([row, *(shown(cells[n].parameters) if n in cells else "" for n in columns)] for row, cells in rows.items()),
-                ["*keys' biases, the largest*", *worst("keys")], ["*mean losses, the largest*", *worst("losses")]])
+    lines = [[row, *(shown(cells[n].parameters) if n in cells else "" for n in columns)] for row, cells in rows.items()]
+    lines.append(["*keys' biases, the largest*", *worst("keys")])
+    if set(worst("losses")) != {"0"}:  # where they were compared
+        lines.append(["*mean losses, the largest*", *worst("losses")])
+    print_rows(["", *(f"{n} rank{'s' if n > 1 else ''}" for n in columns)], lines)
 
 
 def main():
