@@ -19,6 +19,10 @@ function(decant_use_torch target)
   endif()
 endfunction()
 
+# Sources whose floating-point products have one order, for the same bits from every instruction set.
+set_source_files_properties(${CMAKE_SOURCE_DIR}/models/ops/int8_kernels.isa.cpp PROPERTIES
+  COMPILE_OPTIONS -fno-associative-math)
+
 # <folder>/**/*.isa.cpp: inner loops compiled once for each instruction set, chosen at run time. They include neither
 # LibTorch nor anything else with inline functions of external linkage: the linker keeps one copy of such a function,
 # and it could be the one that needs AVX512 (the test isa_symbols checks it).

@@ -10,7 +10,9 @@
 #include "data/synthesize.h"
 #include "launch/doctor.h"
 #include "launch/option_flags.h"
+#include "trainer/bench.h"
 #include "trainer/compare.h"
+#include "trainer/export.h"
 #include "trainer/recommend.h"
 
 namespace decant::launch {
@@ -81,10 +83,35 @@ void declare_labels(CLI::App& app, CommandLine& line) {
 }
 
 void declare_recommend(CLI::App& app, CommandLine& line) {
-  app.add_option("JOB HISTORIES", line.files, "A job file (YAML), then files of histories; none: standard input");
+  app.add_option("JOB HISTORIES", line.files, "A job file (YAML) or a run folder, then files of histories; none: standard input");
   declare_set(app, line);
   app.add_flag("--json", line.json, "Print a JSON object a history");
   trainer::RecommendOptions options;
+  add_option_flags(app, options, line.options);
+}
+
+/// A boolean option as a flag without a value.
+void add_switch(CLI::App& app, CommandLine& line, const std::string& name, const std::string& help) {
+  app.add_flag_callback(
+      "--" + name, [&line, name] { line.options[name] = true; }, help);
+}
+
+void declare_export(CLI::App& app, CommandLine& line) {
+  app.add_option("RUN", line.path, "A run folder, or the job file of one (YAML)");
+  app.add_option("--to", line.out, "Folder to write")->type_name("DIR");
+  declare_set(app, line);
+  app.add_flag("--json", line.json, "Print JSON");
+  trainer::ExportOptions options;
+  add_option_flags(app, options, line.options, {"int8", "replace"});
+  add_switch(app, line, "int8", "Int8 rows with scales too, and what they cost in quality");
+  add_switch(app, line, "replace", "An export that is there already is replaced");
+}
+
+void declare_bench(CLI::App& app, CommandLine& line) {
+  app.add_option("RUN", line.path, "A run folder, or the job file of one (YAML)");
+  declare_set(app, line);
+  app.add_flag("--json", line.json, "Print JSON");
+  trainer::BenchOptions options;
   add_option_flags(app, options, line.options);
 }
 
@@ -142,6 +169,15 @@ void check_recommend(CommandLine& line) {
   if (line.files.empty()) refuse(line.command, "give a job file");
 }
 
+void check_export(CommandLine& line) {
+  if (line.path.empty()) refuse(line.command, "give a run folder or its job file");
+  if (line.out.empty()) refuse(line.command, "give --to DIR");
+}
+
+void check_bench(CommandLine& line) {
+  if (line.path.empty()) refuse(line.command, "give a run folder or its job file");
+}
+
 void check_doctor(CommandLine& line) {
   if (!line.path.empty() && line.options.contains("device"))
     refuse(line.command, "a job file says its device itself: --set run.device=...");
@@ -181,6 +217,11 @@ constexpr std::array kCommands{
         "recommend", "The best next items of histories, by a finished model: lines in, lines out", declare_recommend,
         check_recommend,
         "decant recommend job.yaml histories.txt --k 20\n  echo 'anna bread milk' | decant recommend job.yaml --json"},
+    Command{"export", "Write a finished model for other programs: safetensors, its description, original ids, ONNX",
+            declare_export, check_export,
+            "decant export runs/quickstart --to student\n  decant export job.yaml --side teacher --int8 --to teacher"},
+    Command{"bench", "Time how fast teacher, student, the student in int8 and the control answer; speed gained",
+            declare_bench, check_bench, "decant bench runs/quickstart\n  decant bench job.yaml --k 100 --batch 1024"},
     Command{"doctor",
             "Examine where a job is to run: versions, ranks, devices, folder, exchange; say whether it would do",
             declare_doctor, check_doctor, "decant doctor job.yaml\n  mpirun -n 4 decant doctor --seconds 10"},

@@ -15,7 +15,7 @@ struct CommandLine {
   std::vector<std::string> sets;  // --set key=value, in order
   bool dry_run = false, markdown = false, json = false;
   std::string fault;
-  std::string out;                            // of `synthesize` and of `import` without a job file
+  std::string out;                            // of `synthesize`, of `import` without a job file, of `export`
   std::vector<std::string> files;             // of the latter
   base::Json options = base::Json::object();  // flags of the command, for base::read_options
 };

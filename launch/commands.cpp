@@ -12,7 +12,9 @@
 #include "base/files.h"
 #include "data/import.h"
 #include "data/synthesize.h"
+#include "launch/bench_command.h"
 #include "launch/doctor.h"
+#include "launch/export_command.h"
 #include "launch/inspect.h"
 #include "launch/job_file.h"
 #include "launch/job_text.h"
@@ -22,6 +24,7 @@
 #include "launch/stage_command.h"
 #include "launch/version.h"
 #include "monitoring/progress.h"
+#include "trainer/bench.h"
 #include "trainer/compare.h"
 
 namespace decant::launch {
@@ -119,6 +122,12 @@ int execute(const CommandLine& line, const trainer::Registries& registries) {
     print(line.json ? tree.dump(1, ' ', false, base::Json::error_handler_t::replace) + "\n" : plain_text(tree));
   } else if (line.command == "recommend") {
     recommend_command(line, registries);
+  } else if (line.command == "export") {
+    const base::Json tree = export_command(line, registries);
+    print(line.json ? tree.dump(1) + "\n" : plain_text(tree));
+  } else if (line.command == "bench") {
+    const base::Json bench = bench_command(line, registries);
+    print(line.json ? bench.dump(1) + "\n" : trainer::format_bench(bench));
   } else if (line.command == "config") {
     print_config(line, registries);
   }

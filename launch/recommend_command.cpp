@@ -7,12 +7,9 @@
 
 #include "data/errors.h"
 #include "data/line_reader.h"
-#include "launch/environment.h"
-#include "launch/job_file.h"
-#include "launch/quiet.h"
-#include "trainer/errors.h"
+#include "launch/finished_run.h"
+#include "trainer/export.h"
 #include "trainer/recommend.h"
-#include "trainer/workspace.h"
 
 namespace decant::launch {
 
@@ -172,29 +169,14 @@ class Answers {
   std::int64_t answered_ = 0, unknown_ = 0, empty_ = 0;
 };
 
-std::shared_ptr<models::SequenceModel> finished_model(trainer::Workspace& space, const std::string& side) {
-  const auto record = trainer::read_stage(space.folder(side));
-  if (!record || !record->done)
-    throw trainer::CheckpointError(space.folder(side).string(),
-                                   "holds no finished " + side + ": run 'decant run' with this job file first");
-  if (side == "teacher") return space.load_model(space.job.teacher, side);
-  return space.load_model(space.job.student, side);
-}
-
 }  // namespace
 
 void recommend_command(const CommandLine& line, const trainer::Registries& registries) {
   trainer::RecommendOptions options;
   base::read_options(line.options, options);
-  trainer::JobOptions job(registries);
-  JobFile file = JobFile::load(line.files.front());
-  for (const std::string& assignment : line.sets) file.set(assignment);
-  file.read_into(job, [&] { job.check(); });
-  const auto device = choose_device(job.run.device, 0, 1);
-  Quiet quiet("recommend", device, choose_threads(job.run.threads, {host_name() + " " + allowed_cores()}, 0));
-  use_threads(quiet.context().threads);
-  trainer::Workspace space(job, registries, quiet.context());
-  const auto model = finished_model(space, options.side);
+  FinishedRun run(line, line.files.front(), registries);
+  auto& space = run.space();
+  const auto model = trainer::finished_model(space, options.side);
   const Items items(space.dataset());
   trainer::Recommender recommender(model, options, rules_of(options, items));
   Answers answers(recommender, items, line.json);

@@ -6,6 +6,7 @@
 #include <torch/nn/modules/normalization.h>
 
 #include "models/model.h"
+#include "models/onnx_graph.h"
 #include "models/table_options.h"
 
 namespace decant::models {
@@ -28,7 +29,7 @@ struct SasRecOptions : base::Options {
 /// Parameters are named as in examples/python/sasrec.py: item.weight (and item.projection of a projected table, which is
 /// saved composed unless asked otherwise), position.weight, blocks.<i>.{norm1, qkv, out,
 /// norm2, up, down}.{weight, bias}, norm.{weight, bias}. Throws ConfigError when dim is not a multiple of heads.
-class SasRec : public SequenceModel {
+class SasRec : public SequenceModel, public OnnxEncoder {
  public:
   SasRec(const SasRecOptions& options, const ModelContext& context);
   [[nodiscard]] Output forward(const Inputs& inputs, const std::set<std::string>& wanted_taps) override;
@@ -37,6 +38,8 @@ class SasRec : public SequenceModel {
   [[nodiscard]] std::vector<std::string> tap_names() const override;
   [[nodiscard]] std::map<std::string, std::string> spec() const override;
   [[nodiscard]] NamedTensors weights() override;
+  [[nodiscard]] OnnxGraph::Value encode(OnnxGraph& graph, const OnnxGraph::Value& items,
+                                        const OnnxGraph::Value& lengths) const override;
 
  private:
   SasRecOptions options_;

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "base/files.h"
+#include "trainer/bench.h"
 #include "trainer/errors.h"
 #include "trainer/side_evaluation.h"
 #include "trainer/workspace.h"
@@ -203,6 +204,7 @@ base::Json build_report(Workspace& space) {
   report["labels"] = labels_json(space);
   report["segments"] = segments_json(make_segments(space.dataset(), space.job.evaluate), records,
                                      space.job.student.train.select, space.context);
+  report["inference"] = inference_json(space.job.run.folder);
   report["remarks"] = remarks_of(report, space.job.student.train.select);
   for (const auto& why : left_out) report["remarks"].push_back(why);
   return report;

@@ -98,6 +98,15 @@ Tensor tile_of(Tensor& buffer, const Tensor& hidden, const Tensor& weight, std::
   return tile;
 }
 
+/// The same of a search: of the rows from `row` on, which `hidden` holds.
+Tensor search_tile(Tensor& buffer, const Tensor& hidden, const Tensor& weight, std::int64_t row, std::int64_t first,
+                   std::int64_t count, const WalkOptions& options) {
+  if (!options.fill) return tile_of(buffer, hidden, weight, first, count);
+  auto tile = buffer.narrow(0, 0, hidden.size(0) * count).view({hidden.size(0), count});
+  options.fill(tile, row, first);
+  return tile;
+}
+
 Tensor new_buffer(const Sizes& s, const Tensor& like) {
   return at::empty({std::min(s.rows, s.chunk) * s.width}, like.options());
 }
@@ -233,8 +242,10 @@ class RankCounter {
   std::unique_ptr<IdPlan> plan_;
 };
 
-PartTopK topk_chunk(const TileBackend& backend, const Sizes& s, Tensor& buffer, const Tensor& hidden,
+/// `hidden`, `own` and the request's targets: of the rows from `row` on.
+PartTopK topk_chunk(const WalkOptions& options, const Sizes& s, Tensor& buffer, std::int64_t row, const Tensor& hidden,
                     const Tensor& weight, const TopKRequest& request, const Tensor& own) {
+  const TileBackend& backend = backend_of(hidden, options);
   const std::int64_t rows = hidden.size(0), k = std::min(request.k, s.items);
   TopKState best{at::full({rows, k}, -kInfinity, hidden.options()),
                  at::full({rows, k}, -1, hidden.options().dtype(torch::kInt64))};
@@ -243,7 +254,7 @@ PartTopK topk_chunk(const TileBackend& backend, const Sizes& s, Tensor& buffer, 
   if (own.defined()) counter = std::make_unique<RankCounter>(backend, own, request.targets, s.width);
   for (std::int64_t t = 0; t < s.tiles; ++t) {
     const std::int64_t first = t * s.width;
-    auto tile = tile_of(buffer, hidden, weight, first, std::min(s.width, s.items - first));
+    auto tile = search_tile(buffer, hidden, weight, row, first, std::min(s.width, s.items - first), options);
     if (counter) counter->add(tile, first);
     backend.topk(tile, first, request.temperatures, best, rest);
   }
@@ -314,8 +325,8 @@ PartTopK topk_in_part(const Tensor& hidden, const Tensor& weight, const TopKRequ
   over_chunks(s, [&](std::int64_t row, std::int64_t count) {
     auto asked = request;
     if (own.defined()) asked.targets = request.targets.narrow(0, row, count);
-    parts.push_back(topk_chunk(backend_of(hidden, options), s, buffer, hidden.narrow(0, row, count).contiguous(),
-                               weight, asked, own.defined() ? own.narrow(0, row, count) : own));
+    parts.push_back(topk_chunk(options, s, buffer, row, hidden.narrow(0, row, count).contiguous(), weight, asked,
+                               own.defined() ? own.narrow(0, row, count) : own));
   });
   return {{join<PartTopK>(parts, [](const PartTopK& part) { return part.best.ids; }),
            join<PartTopK>(parts, [](const PartTopK& part) { return part.best.logits; }),
@@ -325,17 +336,21 @@ PartTopK topk_in_part(const Tensor& hidden, const Tensor& weight, const TopKRequ
           join_counts<PartTopK>(parts, [](const PartTopK& part) -> const RankCounts& { return part.counts; })};
 }
 
-TopKResult topk_catalogue(const Tensor& hidden, const Tensor& weight, const TopKRequest& request,
-                          const WalkOptions& options) {
-  const torch::NoGradGuard no_grad;
-  Tensor own;
-  if (request.targets.defined()) own = own_logits(hidden, weight.index_select(0, request.targets), options);
-  auto [best, counts] = topk_in_part(hidden, weight, request, own, options);
+TopKResult finish_topk(PartTopK part, const Tensor& own) {
+  auto [best, counts] = std::move(part);
   best.rest_lse = best.rest_lse.to(torch::kFloat32);
   if (!own.defined()) return best;
   best.target_logit = own;
   best.target_rank = rank_of_counts(counts, own).to(torch::kFloat32);
   return best;
+}
+
+TopKResult topk_catalogue(const Tensor& hidden, const Tensor& weight, const TopKRequest& request,
+                          const WalkOptions& options) {
+  const torch::NoGradGuard no_grad;
+  Tensor own;
+  if (request.targets.defined()) own = own_logits(hidden, weight.index_select(0, request.targets), options);
+  return finish_topk(topk_in_part(hidden, weight, request, own, options), own);
 }
 
 PartRanks count_in_part(const Tensor& hidden, const Tensor& weight, const Tensor& own, const Tensor& targets,
@@ -357,7 +372,7 @@ PartRanks count_in_part(const Tensor& hidden, const Tensor& weight, const Tensor
     }
     for (std::int64_t t = 0; t < s.tiles; ++t) {
       const std::int64_t first = t * s.width;
-      const auto tile = tile_of(buffer, part, weight, first, std::min(s.width, s.items - first));
+      const auto tile = search_tile(buffer, part, weight, row, first, std::min(s.width, s.items - first), options);
       counter.add(tile, first);
       if (plan) backend.take(tile, first, *plan, seen);
     }

@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
 
 #include "models/catalogue.h"
 #include "models/ops/tile_backend.h"
@@ -15,6 +16,9 @@ struct WalkOptions {
   std::int64_t tile_items = 0;
   std::int64_t chunk_rows = 0;
   const TileBackend* backend = nullptr;  // null: that of the tensors' device
+  /// Of searches: fills a tile [n, count] with the logits of rows [row, row + n) and items [item, item + count), where
+  /// these are not the products of hidden and weight (of which then only the sizes count). `item` is a multiple of 64.
+  std::function<void(torch::Tensor& tile, std::int64_t row, std::int64_t item)> fill = {};
 };
 
 /// hidden [rows, dim], weight [items, dim], float32, same device. One walk forward, one backward (logits are computed
@@ -71,6 +75,9 @@ struct PartTopK {
 [[nodiscard]] PartTopK topk_in_part(const torch::Tensor& hidden, const torch::Tensor& weight,
                                     const TopKRequest& request, const torch::Tensor& own,
                                     const WalkOptions& options = {});
+
+/// A whole catalogue's answer from that of its only part; `own` as it was given there.
+[[nodiscard]] TopKResult finish_topk(PartTopK part, const torch::Tensor& own);
 
 /// Descending by value, ties by lower id; ids of -1 last. Both [rows, n]. Returns the order, [rows, n] int64.
 [[nodiscard]] torch::Tensor order_of_best(const torch::Tensor& values, const torch::Tensor& ids);
