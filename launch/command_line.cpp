@@ -83,7 +83,8 @@ void declare_labels(CLI::App& app, CommandLine& line) {
 }
 
 void declare_recommend(CLI::App& app, CommandLine& line) {
-  app.add_option("JOB HISTORIES", line.files, "A job file (YAML) or a run folder, then files of histories; none: standard input");
+  app.add_option("JOB HISTORIES", line.files,
+                 "A job file (YAML) or a run folder, then files of histories; none: standard input");
   declare_set(app, line);
   app.add_flag("--json", line.json, "Print a JSON object a history");
   trainer::RecommendOptions options;
