@@ -60,7 +60,7 @@ def test(decant):
     check(json.loads(decant.ok("bench", "run", "--json", *FEW)), SIDES[1:])
 
     decant.fails(2, "bench", says=["give a run folder"])
-    decant.fails(2, "bench", "run", "--histories", 0, says=["'histories'"])
+    decant.fails(2, "bench", "run", "--histories", 0, says=["histories"])
     decant.write("new.yaml", decant.path("job.yaml").read_text().replace("folder: run", "folder: new"))
     decant.fails(6, "bench", "new.yaml", "--set", "data.dataset=run/dataset", says=["no finished teacher or student"])
     result = decant.run("bench", "run", ranks=2)
