@@ -157,7 +157,7 @@ OnnxGraph::Value OnnxGraph::cast(const Value& value, Type type) {
 }
 
 OnnxGraph::Value OnnxGraph::constant(Type type, const std::vector<std::int64_t>& shape, const std::string& raw) {
-  const auto name = fresh();
+  auto name = fresh();
   Message message;
   for (const auto size : shape) message.number(tensor::kDims, static_cast<std::uint64_t>(size));
   message.number(tensor::kType, static_cast<std::uint64_t>(type)).text(tensor::kName, name).text(tensor::kRaw, raw);
@@ -209,7 +209,7 @@ OnnxGraph::Value OnnxGraph::weight(const std::string& name) {
 }
 
 OnnxGraph::Value OnnxGraph::rows(const std::string& name, const Value& ids) {
-  const auto found = add("Gather", {stored(name), ids}, {{"axis", std::int64_t{0}}});
+  auto found = add("Gather", {stored(name), ids}, {{"axis", std::int64_t{0}}});
   if (!is_int8(name)) return found;
   return add("Mul",
              {cast(found, Type::kFloat), add("Gather", {stored(name + kInt8Scale), ids}, {{"axis", std::int64_t{0}}})});

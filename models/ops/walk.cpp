@@ -287,6 +287,38 @@ void over_chunks(const Sizes& s, Visit visit) {
   for (std::int64_t row = 0; row == 0 || row < s.rows; row += s.chunk) visit(row, std::min(s.chunk, s.rows - row));
 }
 
+/// One entry of a list that is to be ordered.
+struct Place {
+  float value;
+  std::uint64_t id;  // no item (-1) is the highest
+  std::int64_t column;
+};
+
+/// Not a number comes first, as in a descending sort of LibTorch.
+bool stands_before(const Place& a, const Place& b) {
+  const bool a_broken = std::isnan(a.value), b_broken = std::isnan(b.value);
+  if (a_broken != b_broken) return a_broken;
+  if (!a_broken && a.value != b.value) return a.value > b.value;
+  return a.id != b.id ? a.id < b.id : a.column < b.column;
+}
+
+/// One sort a row: operators would cost a single short row more than its search.
+Tensor order_on_host(const Tensor& values, const Tensor& ids) {
+  const std::int64_t rows = values.size(0), n = values.size(1);
+  auto out = at::empty({rows, n}, ids.options());
+  std::vector<Place> places(static_cast<std::size_t>(n));
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float* value = values.const_data_ptr<float>() + r * n;
+    const std::int64_t* id = ids.const_data_ptr<std::int64_t>() + r * n;
+    for (std::int64_t c = 0; c < n; ++c)
+      places[static_cast<std::size_t>(c)] = {value[c], static_cast<std::uint64_t>(id[c]), c};
+    std::sort(places.begin(), places.end(), stands_before);
+    for (std::int64_t c = 0; c < n; ++c)
+      out.data_ptr<std::int64_t>()[r * n + c] = places[static_cast<std::size_t>(c)].column;
+  }
+  return out;
+}
+
 }  // namespace
 
 WalkResult walk_catalogue(const Tensor& hidden, const Tensor& weight, const WalkRequest& request,
@@ -298,6 +330,8 @@ WalkResult walk_catalogue(const Tensor& hidden, const Tensor& weight, const Walk
 }
 
 Tensor order_of_best(const Tensor& values, const Tensor& ids) {
+  if (values.is_cpu() && values.scalar_type() == torch::kFloat32)
+    return order_on_host(values.contiguous(), ids.contiguous());
   const auto by_id = std::get<1>(ids.masked_fill(ids < 0, std::numeric_limits<std::int64_t>::max()).sort(1));
   const auto order = std::get<1>(values.gather(1, by_id).sort(/*stable=*/true, 1, /*descending=*/true));
   return by_id.gather(1, order);
