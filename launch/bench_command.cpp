@@ -15,7 +15,8 @@ base::Json bench_command(const CommandLine& line, const trainer::Registries& reg
   FinishedRun run(line, line.path, registries, "cpu");
   const std::filesystem::path folder = run.space().job.run.folder;
   std::optional<base::FolderLock> lock;
-  if (std::filesystem::is_directory(folder)) lock.emplace(folder);  // else there is nothing to time, which is told below
+  if (std::filesystem::is_directory(folder))
+    lock.emplace(folder);  // else there is nothing to time, which is told below
   auto bench = trainer::bench_models(run.space(), options);
   trainer::save_bench(folder, bench);
   return bench;

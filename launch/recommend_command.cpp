@@ -15,7 +15,6 @@ namespace decant::launch {
 
 namespace {
 
-using base::ConfigError;
 constexpr std::size_t kBatch = 64;
 
 /// Original ids of the catalogue, both ways.

@@ -70,7 +70,8 @@ OnnxGraph::Value SasRec::encode(OnnxGraph& graph, const Value& items, const Valu
   shapes.mask = graph.add("Where", {seen, graph.scalar(0.0f), graph.scalar(-std::numeric_limits<float>::infinity())});
   const auto first = graph.add("Mul", {range(graph, batch), length});
   shapes.last = graph.add("Sub", {graph.add("Add", {first, lengths}), graph.scalar(std::int64_t{1})});
-  shapes.scale = graph.scalar(1 / std::sqrt(static_cast<float>(dim / heads)));
+  const std::int64_t width = dim / heads;
+  shapes.scale = graph.scalar(1 / std::sqrt(static_cast<float>(width)));
 
   const auto embedded = graph.add("Add", {graph.rows("item.weight", items), graph.rows("position.weight", positions)});
   auto x = graph.add("Reshape", {embedded, shapes.flat});

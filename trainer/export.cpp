@@ -70,7 +70,7 @@ bool wants_onnx(const std::string& format) {
     const auto end = std::min(format.find(',', at), format.size());
     const auto word = format.substr(at, end - at);
     if (word != "safetensors" && word != "onnx")
-      throw base::ConfigError("--format " + format + ": '" + word + "' is none of safetensors, onnx");
+      throw base::ConfigError("--format: '" + word + "' is none of safetensors, onnx");
     onnx = onnx || word == "onnx";
     at = end + 1;
   }

@@ -60,6 +60,7 @@ LseState new_state(std::int64_t rows, std::size_t temperatures, const Tensor& li
 /// max/T + log(sum), float64; -inf where nothing was added.
 Tensor finish_lse(const LseState& state, const std::vector<double>& temperatures) {
   std::vector<double> inverse;
+  inverse.reserve(temperatures.size());
   for (const double t : temperatures) inverse.push_back(1.0 / t);
   const auto inv = torch::tensor(inverse, torch::kFloat64).to(state.max.device());
   const auto base = at::where(state.max == -kInfinity, at::zeros_like(state.max), state.max).to(torch::kFloat64);
@@ -270,6 +271,7 @@ template <class Part>
 Tensor join(const std::vector<Part>& parts, const std::function<Tensor(const Part&)>& column) {
   if (!column(parts[0]).defined()) return {};
   std::vector<Tensor> rows;
+  rows.reserve(parts.size());
   for (const auto& part : parts) rows.push_back(column(part));
   return rows.size() == 1 ? rows[0] : at::cat(rows);
 }
