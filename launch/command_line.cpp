@@ -64,10 +64,15 @@ void declare_synthesize(CLI::App& app, CommandLine& line) {
 }
 
 void declare_compare(CLI::App& app, CommandLine& line) {
-  app.add_option("RUNS", line.files, "Run folders of one job under several seeds, evaluated");
+  app.add_option("RUNS", line.files, "Run folders, evaluated: of one job under several seeds, or of jobs that differ");
   app.add_flag("--json", line.json, "Print JSON");
   trainer::CompareOptions options;
   add_option_flags(app, options, line.options);
+}
+
+void declare_runs(CLI::App& app, CommandLine& line) {
+  app.add_option("FOLDERS", line.files, "Where run folders lie, at any depth; they themselves will do");
+  app.add_flag("--json", line.json, "Print JSON");
 }
 
 void declare_inspect(CLI::App& app, CommandLine& line) {
@@ -157,6 +162,10 @@ void check_compare(CommandLine& line) {
   if (line.files.empty()) refuse(line.command, "give the run folders, one a seed");
 }
 
+void check_runs(CommandLine& line) {
+  if (line.files.empty()) refuse(line.command, "give a folder");
+}
+
 void check_inspect(CommandLine& line) {
   if (line.path.empty()) refuse(line.command, "give a path");
 }
@@ -208,6 +217,8 @@ constexpr std::array kCommands{
             declare_stage, check_job, "decant sweep job.yaml --set sweep.seeds=3"},
     Command{"compare", "Student against control and teacher over seeds, from saved ranks: difference, interval, p",
             declare_compare, check_compare, "decant compare runs/seed-1 runs/seed-2 runs/seed-3 --metric ndcg@10"},
+    Command{"runs", "List the run folders below a folder: how far each is, and its figures", declare_runs, check_runs,
+            "decant runs runs\n  decant runs runs/a runs/b --json"},
     Command{"synthesize", "Write a generated behaviour log with planted structure", declare_synthesize,
             check_synthesize, "decant synthesize --out examples/data/synthetic.txt --users 3000 --items 300"},
     Command{"inspect", "Say what is in a file or folder of decant's, and verify it", declare_inspect, check_inspect,

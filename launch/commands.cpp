@@ -21,6 +21,7 @@
 #include "launch/labels_command.h"
 #include "launch/plain_text.h"
 #include "launch/recommend_command.h"
+#include "launch/run_list.h"
 #include "launch/stage_command.h"
 #include "launch/version.h"
 #include "monitoring/progress.h"
@@ -70,8 +71,16 @@ void compare_folders(const CommandLine& line) {
   trainer::CompareOptions options;
   base::read_options(line.options, options);
   const int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  const base::Json found = trainer::compare_runs(line.files, options, threads);
-  print(line.json ? found.dump(1) + "\n" : trainer::format_comparison(found));
+  const auto differences = job_differences(line.files);
+  base::Json found = seeds_of_one_job(differences) ? trainer::compare_runs(line.files, options, threads)
+                                                   : trainer::compare_jobs(line.files, options, threads);
+  found["differences"] = differences;
+  print(line.json ? found.dump(1) + "\n" : trainer::format_comparison(found) + format_differences(differences));
+}
+
+void show_runs(const CommandLine& line) {
+  const auto runs = list_runs(line.files);
+  print(line.json ? runs.dump(1) + "\n" : format_runs(runs));
 }
 
 void print_config(const CommandLine& line, const trainer::Registries& registries) {
@@ -114,6 +123,8 @@ int execute(const CommandLine& line, const trainer::Registries& registries) {
     synthesize(line);
   } else if (line.command == "compare") {
     compare_folders(line);
+  } else if (line.command == "runs") {
+    show_runs(line);
   } else if (line.command == "inspect") {
     const base::Json tree = inspect(line.path);
     print(line.json ? tree.dump(1, ' ', false, base::Json::error_handler_t::replace) + "\n" : plain_text(tree));

@@ -105,7 +105,10 @@ base::Json compare_sides(const std::vector<std::pair<std::string, SeedRanks>>& s
   return out;
 }
 
-base::Json compare_runs(const std::vector<std::string>& folders, const CompareOptions& options, int threads) {
+namespace {
+
+/// Sides of which every folder has ranks. Throws DataError naming the file when a student's are missing.
+std::vector<std::pair<std::string, SeedRanks>> sides_of_all(const std::vector<std::string>& folders) {
   std::vector<std::pair<std::string, SeedRanks>> sides;
   for (const char* name : {"teacher", "student", "control", "popularity", "transitions"}) {
     SeedRanks files;
@@ -115,10 +118,49 @@ base::Json compare_runs(const std::vector<std::string>& folders, const CompareOp
       for (const auto& folder : folders) static_cast<void>(data::read_ranks(ranks_path(folder, name)));  // says which
     if (files.size() == folders.size()) sides.emplace_back(name, std::move(files));
   }
-  auto out = compare_sides(sides, options, threads);
+  return sides;
+}
+
+}  // namespace
+
+base::Json compare_runs(const std::vector<std::string>& folders, const CompareOptions& options, int threads) {
+  auto out = compare_sides(sides_of_all(folders), options, threads);
   out["runs"] = folders;
   return out;
 }
+
+base::Json compare_jobs(const std::vector<std::string>& folders, const CompareOptions& options, int threads) {
+  base::Json out{{"runs", folders},          {"metric", options.metric},       {"split", options.split},
+                 {"unseen", options.unseen}, {"levels", base::Json::object()}, {"less_first", base::Json::object()}};
+  for (const auto& [name, files] : sides_of_all(folders))
+    for (std::size_t i = 0; i < files.size(); ++i) {
+      out["levels"][name].push_back(level_of({files[i]}, options).mean);
+      if (i > 0) out["less_first"][name].push_back(json_of(compare({files[i]}, {files[0]}, options, threads)));
+    }
+  return out;
+}
+
+namespace {
+
+std::string format_jobs(const base::Json& comparison) {
+  std::ostringstream out;
+  char line[200];
+  for (const auto& [name, levels] : comparison.at("levels").items())
+    for (std::size_t i = 0; i < levels.size(); ++i) {
+      std::snprintf(line, sizeof line, "%-12s %10.4f", name.c_str(), levels[i].get<double>());
+      out << line;
+      if (i > 0) {
+        const auto& less = comparison.at("less_first").at(name).at(i - 1);
+        std::snprintf(line, sizeof line, "  %+10.4f  [%+.4f, %+.4f]  p %.4f", less.at("mean").get<double>(),
+                      less.at("low").get<double>(), less.at("high").get<double>(), less.at("p").get<double>());
+        out << line;
+      }
+      out << (i > 0 ? "  " : std::string(44, ' ')) << comparison.at("runs").at(i).get<std::string>() << "\n";
+    }
+  return out.str();
+}
+
+}  // namespace
 
 std::string format_comparison(const base::Json& comparison) {
   std::ostringstream out;
@@ -127,6 +169,7 @@ std::string format_comparison(const base::Json& comparison) {
                 comparison.at("split").get<std::string>().c_str(),
                 comparison.at("unseen").get<bool>() ? "seen items left out" : "all items ranked");
   out << line;
+  if (comparison.contains("levels")) return out.str() + format_jobs(comparison);
   for (const auto& [name, side] : comparison.at("sides").items()) {
     std::snprintf(line, sizeof line, "%-24s %10.4f  +- %.4f over %lld seeds\n", name.c_str(),
                   side.at("mean").get<double>(), side.at("deviation").get<double>(), side.at("seeds").get<long long>());

@@ -39,11 +39,16 @@ struct Level {
 [[nodiscard]] base::Json compare_runs(const std::vector<std::string>& folders, const CompareOptions& options,
                                       int threads);
 
+/// For runs of different jobs on the same dataset: {runs, metric, split, unseen, levels: {side: [a value a run]}, less_first: {side:
+/// [what compare() finds of each further run less the first]}} of the sides that all folders hold.
+[[nodiscard]] base::Json compare_jobs(const std::vector<std::string>& folders, const CompareOptions& options,
+                                      int threads);
+
 /// {sides: {student: {mean, deviation, seeds}}, student_less: {control: {mean, low, high, p, ...}}} of what is there.
 [[nodiscard]] base::Json compare_sides(const std::vector<std::pair<std::string, SeedRanks>>& sides,
                                        const CompareOptions& options, int threads);
 
-/// The table of a comparison.
+/// The table of compare_runs or compare_jobs.
 [[nodiscard]] std::string format_comparison(const base::Json& comparison);
 
 }  // namespace decant::trainer
