@@ -16,7 +16,8 @@ namespace decant::dist {
 namespace {
 
 /// Over TCP Open MPI sends at most 64 KiB unasked; a larger message waits until the receiver has answered, and the answer
-/// waits behind the data that goes its way. A piece of a sum is sent at once. Whoever sets the limit keeps it.
+/// waits behind the data that goes its way. A piece of a sum is sent at once. A limit in the
+/// environment or on mpirun's command line stays; one in a file of Open MPI's does not.
 void send_pieces_unasked() {
   const std::string limit = std::to_string(kPieceBytes + 1024);  // and MPI's header
   for (const char* name : {"OMPI_MCA_btl_tcp_eager_limit", "OMPI_MCA_btl_tcp_rndv_eager_limit"})

@@ -1,5 +1,6 @@
 #include "launch/environment.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <sched.h>
 #include <torch/cuda.h>
@@ -53,6 +54,7 @@ c10::Device choose_device(const std::string& option, int local_rank, int local_s
 void settle_libraries() {
   ::unsetenv("HDF5_USE_FILE_LOCKING");
   dist::switch_off_cuda_aware_mpi();
+  at::globalContext().setAllowTF32CuDNN(false);  // everything is computed in float32; products are by default
 }
 
 std::string host_name() {

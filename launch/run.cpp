@@ -9,10 +9,11 @@
 namespace decant {
 
 int run(int argc, char** argv, trainer::Registries registries) {
-  launch::hold_stop_signal();
   launch::settle_libraries();
   try {
-    return launch::execute(launch::parse_command_line(argc, argv), registries);
+    const auto line = launch::parse_command_line(argc, argv);
+    if (launch::is_stage(line.command)) launch::hold_stop_signal();
+    return launch::execute(line, registries);
   } catch (const launch::CommonError& error) {
     if (error.speaks()) launch::print_failure(error.what());
     return static_cast<int>(error.code());

@@ -21,10 +21,17 @@ bool is_leftover(const std::string& name) {
   const std::size_t end = name.find(".tmp-");
   if (!name.starts_with('.') || end == std::string::npos) return false;
   const std::string extension = std::filesystem::path(name.substr(0, end)).extension();
-  return extension == ".json" || extension == ".yaml" || extension == ".h5" || extension == ".safetensors";
+  return extension == ".json" || extension == ".yaml" || extension == ".h5" || extension == ".safetensors" ||
+         extension == ".html";
 }
 
-/// Removes what killed processes have left, but not from a run folder within this one, which has a lock of its own.
+/// What another process works in: a run folder with a lock of its own, an export that is being written.
+bool is_anothers(const std::filesystem::path& folder, std::error_code& error) {
+  return std::filesystem::exists(folder / "lock", error) ||
+         folder.filename().string().find(".partial-") != std::string::npos;
+}
+
+/// Removes what killed processes have left.
 /// REQUIRES: the folder's lock.
 void remove_leftovers(const std::filesystem::path& folder) {
   namespace fs = std::filesystem;
@@ -34,7 +41,7 @@ void remove_leftovers(const std::filesystem::path& folder) {
   for (fs::recursive_directory_iterator at(folder, fs::directory_options::skip_permission_denied, error), end;
        !error && at != end; at.increment(error)) {
     if (is_leftover(at->path().filename().string())) found.push_back(at->path());
-    if (at.depth() >= kDepth || fs::exists(at->path() / "lock", error)) at.disable_recursion_pending();
+    if (at.depth() >= kDepth || is_anothers(at->path(), error)) at.disable_recursion_pending();
   }
   for (const auto& path : found) fs::remove(path, error);
 }

@@ -24,8 +24,9 @@ constexpr std::array kStages{"student", "labels", "control", "teacher", "dataset
 bool is_run(const fs::path& folder) { return fs::exists(folder / "job.yaml"); }
 
 void find_runs(const fs::path& folder, std::vector<fs::path>& found) {
-  if (is_run(folder)) {
+  if (is_run(folder) || fs::exists(folder / "report.json")) {  // a trial of a sweep has no job of its own
     found.push_back(folder);
+    if (fs::is_directory(folder / "trials")) find_runs(folder / "trials", found);
     return;
   }
   std::vector<fs::path> below;
@@ -98,10 +99,15 @@ Json list_runs(const std::vector<std::string>& folders) {
   Json runs = Json::array();
   for (const auto& folder : found) {
     Json run{{"run", folder.string()}, {"state", "evaluated"}};
-    if (fs::exists(folder / "report.json"))
-      run.update(figures_of(folder));
-    else
-      run["state"] = state_of(folder);
+    try {
+      if (fs::exists(folder / "report.json"))
+        run.update(figures_of(folder));
+      else
+        run["state"] = fs::exists(folder / "sweep.json") ? "sweep" : state_of(folder);
+    } catch (const base::FileError& error) {  // the others are listed all the same
+      run["state"] = "damaged";
+      run["error"] = error.what();
+    }
     runs.push_back(std::move(run));
   }
   return {{"runs", runs}};
@@ -145,8 +151,17 @@ Json job_differences(const std::vector<std::string>& folders) {
 }
 
 bool seeds_of_one_job(const Json& differences) {
+  const auto decides = [](const std::string& key, const Json& values) {
+    for (const char* start : {"run.", "monitoring.", "data.dataset", "data.cache_mib"})
+      if (key.starts_with(start)) return false;
+    for (const char* part : {".train.checkpoint_", ".train.non_finite", ".table.shards"})
+      if (key.find(part) != std::string::npos) return false;
+    // A key that one of them has not is of a newer decant, or of another kind of model or loss, which differs itself.
+    return std::none_of(values.begin(), values.end(), [](const auto& value) { return value.is_null(); }) ||
+           key.starts_with("losses.");
+  };
   for (const auto& [key, values] : differences.items())
-    if (!key.starts_with("run.") && !key.starts_with("monitoring.")) return false;
+    if (decides(key, values)) return false;
   return true;
 }
 

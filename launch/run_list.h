@@ -8,8 +8,9 @@
 
 namespace decant::launch {
 
-/// The run folders at or below `folders` (what has a job.yaml; inside one nothing is looked for), by name: {runs: [{run, state,
-/// metric, seed, sides: {student: {test, parameters}, ...}}]}. `state`: "evaluated", or the last stage and whether it is done.
+/// The run folders at or below `folders` (what has a job.yaml or a report; inside one only the trials of a
+/// sweep are looked for), by name: {runs: [{run, state,
+/// metric, seed, sides: {student: {test, parameters}, ...}}]}. `state`: "evaluated", "sweep", "damaged" (with `error`), or the last stage and whether it is done.
 /// Sides only where there is a report. Throws ConfigError for a folder that is not there, and where none is a run.
 [[nodiscard]] base::Json list_runs(const std::vector<std::string>& folders);
 [[nodiscard]] std::string format_runs(const base::Json& runs);
@@ -17,7 +18,7 @@ namespace decant::launch {
 /// Options in which the jobs of these run folders differ, but for run.folder: {key: [a value a folder]}, null where a job has none.
 /// Empty when a folder has no job.yaml.
 [[nodiscard]] base::Json job_differences(const std::vector<std::string>& folders);
-/// Whether they differ in `run` and `monitoring` only.
+/// Whether they differ in nothing that decides what is learnt but seeds: in `run`, `monitoring`, paths, checkpoints.
 [[nodiscard]] bool seeds_of_one_job(const base::Json& differences);
 [[nodiscard]] std::string format_differences(const base::Json& differences);
 

@@ -77,7 +77,8 @@ torch::Tensor GruLayer::forward(const torch::Tensor& x, const torch::Tensor& cou
   const std::int64_t hidden = weight_hh.size(1);
   if (x.size(0) == 0) return torch::linear(x, weight_ih, bias_ih).narrow(1, 0, hidden);
   const auto begin = torch::zeros({1, counts[0].item<std::int64_t>(), hidden}, x.options());
-  const bool biases = true, train = false, bidirectional = false;  // `train` is about dropout, which is ours
+  // cuDNN goes back only through what it was told is training; without dropout of its own that changes no value.
+  const bool biases = true, train = torch::GradMode::is_enabled(), bidirectional = false;
   return std::get<0>(at::gru(x, counts, begin, {weight_ih, weight_hh, bias_ih, bias_hh}, biases, /*num_layers=*/1,
                              /*dropout=*/0, train, bidirectional));
 }

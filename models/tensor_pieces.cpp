@@ -146,13 +146,21 @@ void fill(Files& files, const fs::path& folder, const PiecedTensor& tensor, std:
           const torch::Tensor& run, std::vector<std::int64_t>& done) {
   const std::int64_t end = first + run.size(0);
   std::int64_t filled = 0;
+  std::vector<bool> seen(static_cast<std::size_t>(run.size(0)), false);
   for (std::size_t p = 0; p < tensor.pieces.size(); ++p) {
     const auto& piece = tensor.pieces[p];
+    if (piece.first < 0 || piece.stride < 1 || piece.rows < 0) absent(folder, tensor, "a piece has no proper rows");
     const std::int64_t begin = piece.first + done[p] * piece.stride;
     const std::int64_t until = piece.first >= end ? 0 : (end - piece.first + piece.stride - 1) / piece.stride;
     const std::int64_t rows = std::min(piece.rows, until) - done[p];
     if (rows <= 0) continue;
     if (begin < first) absent(folder, tensor, "two pieces have row " + std::to_string(begin));
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const std::int64_t row = begin + i * piece.stride;
+      if (seen[static_cast<std::size_t>(row - first)])
+        absent(folder, tensor, "two pieces have row " + std::to_string(row));
+      seen[static_cast<std::size_t>(row - first)] = true;
+    }
     files.at(piece.file)
         .read(tensor.name, run.slice(0, begin - first, begin - first + (rows - 1) * piece.stride + 1, piece.stride));
     done[p] += rows;

@@ -3,6 +3,7 @@
 
 #include "base/files.h"
 #include "trainer/bench.h"
+#include "trainer/report_html.h"
 
 namespace decant::trainer {
 namespace {
@@ -67,6 +68,7 @@ void save_bench(const fs::path& run_folder, const base::Json& bench) {
   if (!report.is_object()) throw base::FileError(path.string(), "is damaged: run 'decant evaluate' to make it anew");
   report["inference"] = inference_json(run_folder);
   base::write_file(path, report.dump(2) + "\n");
+  write_report_html(run_folder, report);
 }
 
 base::Json inference_json(const fs::path& run_folder) {

@@ -354,9 +354,8 @@ void Pipeline::evaluate() {
   space.context.communicator.stand_at("evaluate", -1);
   const auto report = build_report(space);
   if (space.context.leads()) {
-    const fs::path folder = fs::path(space.job.run.folder);
-    base::write_file(folder / "report.html", report_html(report, fs::absolute(folder).lexically_normal().filename()));
     write_report(space, report.dump(2) + "\n");
+    write_report_html(space.job.run.folder, report);
     space.context.progress.finish("");
     space.context.progress.say(format_report(report));
     if (space.job.evaluate.print_segments) space.context.progress.say(format_segments(report.at("segments")));

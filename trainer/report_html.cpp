@@ -7,6 +7,7 @@
 #include <sstream>
 #include <vector>
 
+#include "base/files.h"
 #include "trainer/svg_chart.h"
 
 namespace decant::trainer {
@@ -250,6 +251,7 @@ class Page {
     for (const auto& [name, values] : by.items()) {
       open_table({name, "share", "teacher", "student", "control", "student of teacher"});
       for (const auto& value : values) {
+        if (!value.contains("share")) continue;  // no side was measured
         const auto of = [&](const char* side) { return at(value, {side, "valid", metric_}); };
         const auto teacher = of("teacher"), student = of("student");
         const bool both = teacher.is_number() && student.is_number() && teacher.get<double>() > 0;
@@ -319,5 +321,11 @@ events alone, with the same number of steps. Student against control is what the
 }  // namespace
 
 std::string report_html(const base::Json& report, const std::string& name) { return Page(report, name).write(); }
+
+void write_report_html(const std::filesystem::path& run_folder, const base::Json& report) {
+  const auto path = std::filesystem::absolute(run_folder).lexically_normal();
+  const auto name = (path.has_filename() ? path : path.parent_path()).filename().string();
+  base::write_file(run_folder / "report.html", report_html(report, name));
+}
 
 }  // namespace decant::trainer

@@ -15,7 +15,7 @@ std::vector<ShardedParameter> sharded_parameters(models::SequenceModel& model) {
 
 int table_shards(const base::Json& side, int ranks) {
   const auto table = side.at("model").value("table", base::Json::object());
-  if (table.value("kind", "") != "sharded") return 0;
+  if (!table.is_object() || table.value("kind", "") != "sharded") return 0;
   const auto asked = table.value("shards", std::int64_t{0});
   const int shards = asked == 0 ? ranks : static_cast<int>(std::min<std::int64_t>(asked, ranks));
   if (ranks % shards != 0)

@@ -27,7 +27,7 @@ base::Json train_part(const base::Json& side) {
 /// The options of a side's model that decide its result: over how many ranks its table is dealt does not.
 base::Json model_part(const base::Json& side) {
   base::Json model = side.at("model");
-  if (model.contains("table")) model["table"].erase("shards");
+  if (model.contains("table") && model["table"].is_object()) model["table"].erase("shards");
   return model;
 }
 

@@ -1,8 +1,10 @@
 // On a device: dropout's bits are those of the CPU, attention and SASRec give the CPU's numbers.
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 #include <torch/autograd.h>
 #include <torch/cuda.h>
 
+#include "models/gru4rec.h"
 #include "models/ops/attention.h"
 #include "models/sasrec.h"
 #include "tests/models/packed_batch.h"
@@ -37,6 +39,31 @@ TEST_F(SequenceCuda, AttentionEqualsTheCpu) {
               1e-4)
         << p;
   }
+}
+
+/// Forward and backward with dropout; float32 as the program sets it.
+TEST_F(SequenceCuda, Gru4RecEqualsTheCpu) {
+  at::globalContext().setAllowTF32CuDNN(false);
+  Gru4RecOptions options;
+  options.dim = 32;
+  options.hidden = 48;
+  options.layers = 2;
+  Gru4Rec model(options, ModelContext{.items = 100, .seed = 1});
+  Inputs inputs = test::inputs_of({7, 1, 0, 20}, 100);
+  inputs.score_tokens = torch::tensor({6L, 7L, 27L});
+  const auto run = [&] {
+    const auto hidden = model.forward(inputs, {}).scores.hidden;
+    const auto grads = torch::autograd::grad({hidden.square().sum()}, model.parameters());
+    std::vector<torch::Tensor> out{hidden.detach().cpu()};
+    for (const auto& grad : grads) out.push_back(grad.cpu());
+    return out;
+  };
+  const auto here = run();
+  model.to(cuda_);
+  for (torch::Tensor* tensor : {&inputs.columns["items"], &inputs.positions, &inputs.score_tokens, &inputs.token_keys})
+    *tensor = tensor->to(cuda_);
+  const auto there = run();
+  for (std::size_t i = 0; i < here.size(); ++i) EXPECT_LT(test::difference(here[i], there[i]), 1e-4) << i;
 }
 
 TEST_F(SequenceCuda, SasRecEqualsTheCpuWithDropout) {

@@ -114,6 +114,12 @@ TEST(TensorPieces, RowsThatNobodyHasAreFound) {
   list[1].pieces[1].rows += 1;
   EXPECT_CONTAINS(read(), "tensor 'table' is Float[11, 3], not Float[12, 3] as its manifest says");
   list = write(whole, folder.path(), 2, 2);
+  list[1].pieces[1].first = 0;
+  EXPECT_CONTAINS(read(), "tensor 'table': two pieces have row 0");
+  list = write(whole, folder.path(), 2, 2);
+  list[1].pieces[1].stride = 0;
+  EXPECT_CONTAINS(read(), "tensor 'table': a piece has no proper rows");
+  list = write(whole, folder.path(), 2, 2);
   list[1].pieces.clear();
   EXPECT_CONTAINS(read(), "tensor 'table': it has no pieces");
 }

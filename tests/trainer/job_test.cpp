@@ -127,7 +127,7 @@ TEST(FaultPlan, RefusesWhatItCannotRead) {
   for (const char* spec : {"step", "step@7", "step:7@1", "7"})
     EXPECT_CONTAINS(refused(spec), "is not point@step:rank") << spec;
   EXPECT_CONTAINS(refused("steps@7:1"),
-                  "no such point (point@step:rank[:kill|stop|hang|throw|nan]; points: step, collective");
+                  "no such point (point@step:rank[:kill|stop|hang|throw|nan]; points: import-read, ");
   EXPECT_CONTAINS(refused("step@7:1:die"), "no such action");
   for (const char* spec : {"step@x:1", "step@7:x", "step@:1", "step@7:", "step@99999999999999999999:1"})
     EXPECT_CONTAINS(refused(spec), "step and rank are numbers") << spec;

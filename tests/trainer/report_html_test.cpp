@@ -97,7 +97,7 @@ TEST(ReportHtml, ShowsWhatBenchMeasured) {
 TEST(ReportHtml, StandsWithoutAnySide) {
   auto empty = report();
   for (const char* side : {"teacher", "student", "control", "labels"}) empty[side] = nullptr;
-  empty["segments"]["by"] = base::Json::object();
+  empty["segments"]["by"] = {{"history", {{{"value", "1-4"}}}}};  // without a side there is no share
   const auto page = report_html(empty, "empty");
   EXPECT_EQ(count(page, "<svg"), 0u);
   EXPECT_EQ(count(page, "class=\"card\""), 0u);
