@@ -5,6 +5,7 @@
 #include "launch/environment.h"
 #include "launch/failure.h"
 #include "launch/signals.h"
+#include "launch/stage_command.h"
 
 namespace decant {
 
