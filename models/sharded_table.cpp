@@ -71,18 +71,17 @@ LogicalTensor ShardedTable::whole(const std::string& name, const torch::Tensor& 
   const auto values = own.detach();
   auto shape = values.sizes().vec();
   shape[0] = deal_.rows;
-  return {name,
-          values.scalar_type(),
-          shape,
-          values,
-          deal_.rank,
-          deal_.ranks,
-          [values, deal = deal_, exchange = exchange_](const LogicalTensor::Show& show) {
-            show_rows(values, deal, *exchange, show);
-          },
-          [values, deal = deal_](std::int64_t first, const torch::Tensor& rows) {
-            keep_rows(rows, first, deal, values);
-          }};
+  return {
+      name,
+      values.scalar_type(),
+      shape,
+      values,
+      deal_.rank,
+      deal_.ranks,
+      [values, deal = deal_, exchange = exchange_](const LogicalTensor::Show& show) {
+        show_rows(values, deal, *exchange, show);
+      },
+      [values, deal = deal_](std::int64_t first, const torch::Tensor& rows) { keep_rows(rows, first, deal, values); }};
 }
 
 }  // namespace decant::models
