@@ -8,8 +8,9 @@ def test(decant):
     job = tiny_job(decant)
     decant.ok("run", job, "--set", "run.folder=all/a")
     decant.ok("run", job, "--set", "run.folder=all/b", "--set", "run.seed=2")
-    decant.ok("run", job, "--set", "run.folder=all/deep/wide", "--set", "student.model.dim=8", "--set", "losses.list_mle.weight=0.1")
-    decant.ok("train-teacher", job, "--set", "run.folder=all/cut")
+    decant.ok("run", job, "--set", "run.folder=all/deep/wide", "--set", "student.model.dim=8", "--set", "losses.mse.weight=0.5")
+    for command in ("import", "train-teacher"):
+        decant.ok(command, job, "--set", "run.folder=all/cut")
 
     runs = json.loads(decant.ok("runs", "all", "--json"))["runs"]
     expect([run["run"] for run in runs] == ["all/a", "all/b", "all/cut", "all/deep/wide"], f"found {runs}")
@@ -36,7 +37,7 @@ def test(decant):
     other = json.loads(decant.ok("compare", "all/a", "all/deep/wide", "--json"))
     expect("sides" not in other and len(other["levels"]["student"]) == 2, f"{other}")
     expect(other["differences"]["student.model.dim"] == [4, 8], f"{other['differences']}")
-    expect(other["differences"]["losses.list_mle.weight"] == [None, 0.1], f"{other['differences']}")
+    expect(other["differences"]["losses.mse.weight"] == [None, 0.5], f"{other['differences']}")
     expect("run.folder" not in other["differences"], f"{other['differences']}")
     less = other["less_first"]["student"][0]
     expect(abs(less["mean"] - (other["levels"]["student"][1] - other["levels"]["student"][0])) < 1e-6, f"{less}")
