@@ -1,5 +1,6 @@
 #include "trainer/report_html.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <functional>
@@ -19,18 +20,18 @@ constexpr const char* kStyle = R"css(
 :root{--ink:#1c2530;--soft:#5b6774;--paper:#fff;--card:#f5f7f9;--rule:#d9dfe5;--c0:#8a4fbf;--c1:#0b7a75;--c2:#c4551d;--c3:#6b7785;--c4:#2b62c4;--c5:#a88a00}
 @media(prefers-color-scheme:dark){:root{--ink:#e8ecf0;--soft:#a3afbb;--paper:#12171c;--card:#1b2229;--rule:#323c46;--c0:#b98be6;--c1:#3fbfb8;--c2:#f08a55;--c3:#93a0ad;--c4:#7fa8f5;--c5:#d9bc3f}}
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:24px 16px 64px}h1{font-size:1.6rem;margin:0 0 .2em}h2{font-size:1.15rem;margin:2em 0 .6em}
+main{max-width:1160px;margin:0 auto;padding:24px 16px 64px}h1{font-size:1.6rem;margin:0 0 .2em}h2{font-size:1.15rem;margin:2em 0 .6em}
 p{margin:.4em 0;max-width:70ch}.soft,figcaption,small{color:var(--soft)}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:12px;margin:20px 0}
 .card{background:var(--card);border-radius:10px;padding:14px 16px}.card b{display:block;font-size:1.8rem;line-height:1.2}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:6px 10px;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}th:first-child,td:first-child{text-align:left}
+th,td{padding:6px 8px;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}th:first-child,td:first-child{text-align:left}
 thead th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}.wide+.wide{margin-top:1.2em}
 .facts td{text-align:left;white-space:normal;overflow-wrap:anywhere}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:16px}figure{margin:0;background:var(--card);border-radius:10px;padding:10px}
 svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font:12px system-ui,sans-serif}.grid{stroke:var(--rule)}
 .line{fill:none;stroke-width:2.2}.level{stroke-dasharray:5 4;stroke-width:1.4}figcaption{font-size:.9rem;padding:4px 6px}
-.key{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin:0 .3em 0 .9em}
+.entry{white-space:nowrap}.key{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin:0 .3em 0 .9em}
 .line.s0,.level.s0{stroke:var(--c0)}.line.s1,.level.s1{stroke:var(--c1)}.line.s2,.level.s2{stroke:var(--c2)}.line.s3,.level.s3{stroke:var(--c3)}.line.s4,.level.s4{stroke:var(--c4)}.line.s5,.level.s5{stroke:var(--c5)}
 .dot.s0{fill:var(--c0)}.dot.s1{fill:var(--c1)}.dot.s2{fill:var(--c2)}.dot.s3{fill:var(--c3)}.dot.s4{fill:var(--c4)}.dot.s5{fill:var(--c5)}
 .key.s0{background:var(--c0)}.key.s1{background:var(--c1)}.key.s2{background:var(--c2)}.key.s3{background:var(--c3)}.key.s4{background:var(--c4)}.key.s5{background:var(--c5)}
@@ -228,6 +229,13 @@ class Page {
       else if (price.is_number() && price.get<double>() > 0)
         chart.series.push_back({side.name, {{price.get<double>(), value.get<double>()}}, side.colour});
     }
+    double lowest = 0;
+    for (const auto& series : chart.series) {
+      const double value = series.points.front().second;
+      lowest = lowest == 0 ? value : std::min(lowest, value);
+    }
+    // A baseline far below would leave the models no room to differ.
+    std::erase_if(chart.levels, [&](const auto& level) { return level.points.front().second < lowest / 2; });
     return chart;
   }
 

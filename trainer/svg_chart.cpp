@@ -37,9 +37,11 @@ class Axis {
   [[nodiscard]] std::vector<double> ticks() const {
     std::vector<double> out;
     if (log_) {
+      const bool close = high_ - low_ < 1;  // less than a factor of ten
       for (double power = std::floor(low_); power <= high_; ++power)
-        for (const double factor : {1.0, 3.0})
-          if (const double value = factor * std::pow(10.0, power); of(value) >= low_ && of(value) <= high_)
+        for (const double factor : {1.0, 2.0, 3.0, 5.0, 7.0})
+          if (const double value = factor * std::pow(10.0, power);
+              (close || factor == 1 || factor == 3) && of(value) >= low_ && of(value) <= high_)
             out.push_back(value);
       return out;
     }
@@ -86,7 +88,9 @@ void draw_series(std::ostream& out, const Series& series, const Chart& chart, co
         << "\"/>";
     if (chart.lines) continue;
     const bool right = x.at(px) < 0.75 * kWidth;
-    text(out, x.at(px) + (right ? 9 : -9), y.at(py) + 4, right ? "start" : "end", series.name);
+    // Dots may lie close to each other: neighbours have their names at other heights.
+    const double aside = 4 - 10 * ((series.colour + 1) % 3 - 1);
+    text(out, x.at(px) + (right ? 9 : -9), y.at(py) + aside, right ? "start" : "end", series.name);
   }
 }
 
@@ -95,7 +99,8 @@ void draw_legend(std::ostream& out, const Chart& chart) {
   if (chart.lines)
     for (const auto& series : chart.series)
       if (!series.points.empty())
-        out << " <span class=\"key s" << series.colour << "\"></span>" << escaped(series.name);
+        out << " <span class=\"entry\"><span class=\"key s" << series.colour << "\"></span>" << escaped(series.name)
+            << "</span>";
   out << "</figcaption>";
 }
 
