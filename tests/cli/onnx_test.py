@@ -11,7 +11,7 @@ except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 
-from _export import read_log, tensors, trained
+from _export import JOB, read_log, tensors, trained
 from _support import expect, main
 
 
@@ -67,40 +67,54 @@ def ndcg(scores, targets):
     return float(np.where(ranks < 10, 1 / np.log2(ranks + 2), 0).mean())
 
 
-def test(decant):
-    job = trained(decant)
-    rows, items = read_log(decant.path("log.txt"))
+def check(decant, job, side, name, rows, items):
+    """One side of a job, exported into a folder of that name."""
     longs = [row for row in rows.values() if len(row) >= 3]
     histories = [row[:-1] for row in longs] + [row[:1] for row in longs[:20]]
     expect(len({min(len(history), 10) for history in histories}) > 3, "histories of few lengths tell little")
+    folder = decant.path(name)
+    decant.ok("export", job, "--side", side, "--to", name, "--int8")
+    plain, wanted = Export(folder), scores_of_decant(decant, job, side, histories, items)
+    hidden = plain.states(histories)
+    found = plain.scores(hidden)
+    worst = np.abs(found - wanted).max()
+    expect(worst < 1e-4 and np.abs(wanted).max() > 0.1, f"{name}: ONNX Runtime differs from decant by {worst}")
+    print(f"{name}: largest difference {worst:.1e} of scores up to {np.abs(wanted).max():.2f}")
+
+    # The filling does not matter, nor who else is in the batch.
+    for row in (0, len(histories) - 1):
+        alone = plain.states(histories[row:row + 1])
+        expect(np.abs(alone - hidden[row]).max() < 1e-5, f"{name}: history {row} alone has another state")
+    best, scores = plain.best(hidden, 7)
+    expect((scores == -np.sort(-found, 1)[:, :7]).all() and (np.take_along_axis(found, best, 1) == scores).all(),
+           f"{name}: topk.onnx is not the best of scores.onnx")
+
+    small = Export(folder, ".int8")
+    rounded = small.states(histories)
+    quick = small.scores(rounded)
+    expect(np.abs(quick - integer_scores(folder, rounded)).max() < 1e-6, f"{name}: int8 scores are not those documented")
+    expect(0 < np.abs(quick - wanted).max() < 0.1, f"{name}: int8 differs by {np.abs(quick - wanted).max()}")
+    expect((small.best(rounded, 7)[1] == -np.sort(-quick, 1)[:, :7]).all(), f"{name}: topk.int8.onnx")
+    where = {name: i for i, name in enumerate(items)}
+    told = json.loads((folder / "spec.json").read_text())["quality"]["int8"]["test"]["ndcg@10"]
+    mine = ndcg(quick[:len(longs)], np.array([where[row[-1]] for row in longs]))
+    expect(abs(told - mine) < 2e-3, f"{name}: int8 ndcg@10 {told} by decant, {mine} by ONNX Runtime")
+
+
+# Another family: a recurrent student of the same teacher.
+RECURRENT = JOB.replace("{type: sasrec, dim: 8, layers: 2, heads: 2, max_length: 10, table: {kind: projected, first: teacher, save: parts}}",
+                        "{type: gru4rec, dim: 8, hidden: 12, layers: 2, max_length: 10}").replace("folder: run,", "folder: recurrent,")
+
+
+def test(decant):
+    job = trained(decant)
+    rows, items = read_log(decant.path("log.txt"))
     for side in ("student", "teacher"):
-        folder = decant.path(side)
-        decant.ok("export", job, "--side", side, "--to", side, "--int8")
-        plain, wanted = Export(folder), scores_of_decant(decant, job, side, histories, items)
-        hidden = plain.states(histories)
-        found = plain.scores(hidden)
-        worst = np.abs(found - wanted).max()
-        expect(worst < 1e-4 and np.abs(wanted).max() > 0.1, f"{side}: ONNX Runtime differs from decant by {worst}")
-        print(f"{side}: largest difference {worst:.1e} of scores up to {np.abs(wanted).max():.2f}")
-
-        # The filling does not matter, nor who else is in the batch.
-        for row in (0, len(histories) - 1):
-            alone = plain.states(histories[row:row + 1])
-            expect(np.abs(alone - hidden[row]).max() < 1e-5, f"{side}: history {row} alone has another state")
-        best, scores = plain.best(hidden, 7)
-        expect((scores == -np.sort(-found, 1)[:, :7]).all() and (np.take_along_axis(found, best, 1) == scores).all(),
-               f"{side}: topk.onnx is not the best of scores.onnx")
-
-        small = Export(folder, ".int8")
-        rounded = small.states(histories)
-        quick = small.scores(rounded)
-        expect(np.abs(quick - integer_scores(folder, rounded)).max() < 1e-6, f"{side}: int8 scores are not those documented")
-        expect(0 < np.abs(quick - wanted).max() < 0.1, f"{side}: int8 differs by {np.abs(quick - wanted).max()}")
-        expect((small.best(rounded, 7)[1] == -np.sort(-quick, 1)[:, :7]).all(), f"{side}: topk.int8.onnx")
-        where = {name: i for i, name in enumerate(items)}
-        told = json.loads((folder / "spec.json").read_text())["quality"]["int8"]["test"]["ndcg@10"]
-        mine = ndcg(quick[:len(longs)], np.array([where[row[-1]] for row in longs]))
-        expect(abs(told - mine) < 2e-3, f"{side}: int8 ndcg@10 {told} by decant, {mine} by ONNX Runtime")
+        check(decant, job, side, side, rows, items)
+    expect("gru4rec" in RECURRENT and "folder: recurrent" in RECURRENT, "the job has no other student")
+    recurrent = decant.write("recurrent.yaml", RECURRENT)
+    decant.ok("run", recurrent)
+    check(decant, recurrent, "student", "gru", rows, items)
 
     # As a user would: the answers of decant recommend.
     lines = "".join(f"{user} {' '.join(row)} nothing\n" for user, row in list(rows.items())[:40]) + "new nothing\n"
