@@ -10,6 +10,8 @@ from _job import JOB, Run, make_log, watch
 from _support import expect, have_mpirun, main, skip
 
 TEXT = JOB.replace("max_steps: 12", "max_epochs: 3")  # 45 steps; a checkpoint every five
+RECURRENT = TEXT.replace("model: {type: sasrec, dim: 16, layers: 1, heads: 1, max_length: 10}",
+                         "model: {type: gru4rec, dim: 16, hidden: 24, layers: 2, max_length: 10}", 1)
 TRAIN = ("train-teacher", "job.yaml", "--set", "data.dataset=../dataset")
 DIES_AT = 23  # in the second epoch
 TOLERANCE, KEY_BIAS_TOLERANCE, LOSS_TOLERANCE = 2e-4, 1e-3, 1e-6  # tests/multirank/parity_support.h
@@ -55,9 +57,9 @@ def curve(run):
     return [loss for _, loss in found]
 
 
-def check(decant, undisturbed, first, second):
-    what = f"{first} to {second} ranks"
-    run = Run(decant, f"ranks-{first}-{second}", first, TEXT)
+def check(decant, undisturbed, first, second, text=TEXT):
+    what = f"{first} to {second} ranks" + (", gru4rec" if text is RECURRENT else "")
+    run = Run(decant, what.replace(" ", "-"), first, text)
     ended = watch(run.decant.start(*TRAIN, "--fault", f"step@{DIES_AT}:{first - 1}:kill", ranks=run.launched), first)
     expect(ended.code != 0, f"{what}: nobody died\n{ended.err}")
     run.decant.ok(*TRAIN, ranks=second)
@@ -81,6 +83,10 @@ def test(decant):
     undisturbed.decant.ok(*TRAIN)
     for first, second in CHANGES:
         check(decant, undisturbed, first, second)
+    expect("gru4rec" in RECURRENT, "the other job has no other model")
+    recurrent = Run(decant, "undisturbed-gru4rec", 1, RECURRENT)
+    recurrent.decant.ok(*TRAIN)
+    check(decant, recurrent, 2, 3, RECURRENT)
 
 
 main(test)
