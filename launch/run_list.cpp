@@ -68,7 +68,11 @@ void flatten(const Json& tree, const std::string& prefix, std::map<std::string, 
     out[prefix] = tree;
     return;
   }
-  for (const auto& [key, value] : tree.items()) flatten(value, prefix.empty() ? key : prefix + "." + key, out);
+  for (const auto& [key, value] : tree.items()) {
+    std::string name = prefix;
+    if (!name.empty()) name += '.';
+    flatten(value, name += key, out);
+  }
 }
 
 std::string figure(const Json& run, const char* side) {

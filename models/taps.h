@@ -14,9 +14,11 @@ namespace decant::models {
 /// Throws ConfigError naming the first wanted tap that `model` does not publish.
 inline void check_taps(const std::string& model, const std::set<std::string>& wanted,
                        const std::vector<std::string>& known) {
-  for (const std::string& tap : wanted)
-    if (std::find(known.begin(), known.end(), tap) == known.end())
-      throw base::ConfigError(model + " has no tap '" + tap + "' (known: " + base::join(known) + ")");
+  const auto strange = std::find_if(wanted.begin(), wanted.end(), [&](const std::string& tap) {
+    return std::find(known.begin(), known.end(), tap) == known.end();
+  });
+  if (strange != wanted.end())
+    throw base::ConfigError(model + " has no tap '" + *strange + "' (known: " + base::join(known) + ")");
 }
 
 }  // namespace decant::models

@@ -121,7 +121,7 @@ std::vector<std::string> checkpoint_keys(const fs::path& folder) {
 }
 
 base::Json inspect_checkpoint(const fs::path& folder) {
-  const auto manifest = base::load_document(folder / kCheckpointManifest, kCheckpointFormat, kCheckpointVersion);
+  auto manifest = base::load_document(folder / kCheckpointManifest, kCheckpointFormat, kCheckpointVersion);
   models::load_pieces(folder, tensors_of(manifest), {}, models::Surplus::kPassedOver);
   return manifest;
 }

@@ -110,6 +110,7 @@ void CheckpointWriter::commit() {
 
 base::Json CheckpointWriter::manifest(const Pending& done, const std::vector<std::string>& hashes) const {
   std::vector<base::Json> by_rank;
+  by_rank.reserve(hashes.size());
   for (const auto& text : hashes) by_rank.push_back(base::Json::parse(text));
   auto tensors = done.tensors;
   for (const auto& share : done.shares)

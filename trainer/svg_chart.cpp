@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <sstream>
 
@@ -38,7 +39,7 @@ class Axis {
     std::vector<double> out;
     if (log_) {
       const bool close = high_ - low_ < 1;  // less than a factor of ten
-      for (double power = std::floor(low_); power <= high_; ++power)
+      for (auto power = static_cast<int>(std::floor(low_)); power <= high_; ++power)
         for (const double factor : {1.0, 2.0, 3.0, 5.0, 7.0})
           if (const double value = factor * std::pow(10.0, power);
               (close || factor == 1 || factor == 3) && of(value) >= low_ && of(value) <= high_)
@@ -46,8 +47,9 @@ class Axis {
       return out;
     }
     const double step = tick_step(high_ - low_);
-    for (double value = std::ceil(low_ / step) * step; value <= high_ + 1e-9 * step; value += step)
-      out.push_back(std::abs(value) < 1e-9 * step ? 0 : value);
+    const auto first = static_cast<std::int64_t>(std::ceil(low_ / step));
+    for (std::int64_t i = first; static_cast<double>(i) * step <= high_ + 1e-9 * step; ++i)
+      out.push_back(static_cast<double>(i) * step);
     return out;
   }
 
