@@ -16,18 +16,9 @@ import subprocess
 import time
 from pathlib import Path
 
-import numpy as np
+from large_catalogue import write_log
 
 ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1'}
-
-
-def write_log(path, users, items):
-    """Every item occurs once, and each user has some of a few popular ones."""
-    rng = np.random.default_rng(1)
-    with path.open('w') as file:
-        for user, piece in enumerate(np.array_split(rng.permutation(items), users)):
-            popular = (rng.pareto(1.0, 20) * 10).astype('i8') % items
-            file.write(f'u{user} ' + ' '.join(f'i{item}' for item in (*piece, *popular)) + '\n')
 
 
 def job(folder, dataset, arguments, every):
@@ -79,7 +70,7 @@ def main():
     arguments = parser.parse_args()
     out = arguments.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    write_log(out / 'log.txt', arguments.items // 50, arguments.items)
+    write_log(out / 'log.txt', arguments.items // 50, arguments.items, 20)
     dataset = out / 'dataset'
     if not dataset.exists():
         subprocess.run([arguments.decant[0], 'import', '--out', dataset, out / 'log.txt'], check=True,

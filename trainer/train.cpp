@@ -270,7 +270,7 @@ class Training {
     if (last_step) reason = "max_steps";
     state_.stopped_by = reason;
     if (validates || stop_ || (options.checkpoint_steps > 0 && state_.step % options.checkpoint_steps == 0)) save();
-    if (validates && state_.stale == 0) writer_.finish();  // the weights that were replaced go with this state
+    if (validates && state_.stale == 0) complete();  // the weights that were replaced go with this state
     if (stop_ && reason.empty()) {
       writer_.finish();
       throw Stopped("stopped by a signal in stage '" + where() + "' after step " + std::to_string(state_.step) +
@@ -341,6 +341,12 @@ class Training {
     context_.log.line(where() + text);
     context_.metrics.add("decant_checkpoint_wait_seconds_total", waited);
     context_.metrics.add("decant_checkpoints_total", 1);
+  }
+
+  void complete() {
+    const auto started = Clock::now();
+    writer_.finish();
+    context_.metrics.add("decant_checkpoint_wait_seconds_total", seconds_since(started));
   }
 
   void flush_epoch_sums() {
