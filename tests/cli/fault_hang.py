@@ -54,7 +54,7 @@ def check(decant, ranks, fault, says, codes=None, bound=BOUND_SECONDS, flags=())
     what = f"{fault} of {ranks}{' alone' if flags else ''}"
     here = Program(decant.binary, decant.path(what.replace(" ", "-").replace("@", "-").replace(":", "-")))
     job = here.write("job.yaml", JOB.replace("{folder: run,", f"{{folder: run, timeout_seconds: {TIMEOUT},")
-                     .replace("max_steps: 12,", "max_steps: 300,"))  # long enough for some heartbeats before the fault
+                     .replace("max_steps: 12,", "max_steps: 600,"))  # long enough for some heartbeats before the fault
     process = here.start("train-teacher", job, "--set", "data.dataset=../dataset", "--fault", fault, ranks=ranks, flags=flags)
     seen = Seen(process, decant.binary, ranks, bound, fault.endswith("hang"))
     expect(seen.seconds < bound, f"{what}: took {seen.seconds:.1f} s\n{seen.err}")
@@ -84,26 +84,26 @@ def test(decant):
     # Killed: within ten seconds. mpirun ends the others, unless it is told to let them be. Where a rank stood is known from
     # its last heartbeat, some of these short steps before; where the others are, to the collective.
     stood = r"[^)]*\) is gone: when last heard of, [0-9.]+ s ago, it was (in|at) .*teacher[^;]* step [0-9]+.*; "
-    here = check(decant, 2, "step@100:1:kill", r"rank 0/2 .*\] rank 1 \(" + stood + r"rank 0 is in .*\(teacher step 100\)", 137)
+    here = check(decant, 2, "step@400:1:kill", r"rank 0/2 .*\] rank 1 \(" + stood + r"rank 0 is in .*\(teacher step 400\)", 137)
     expect("ended by the watchdog with code 4" in log_of(here, 0) and ", not finished" in log_of(here, 0),
            f"rank 0 logged\n{log_of(here, 0)}")
-    check(decant, 3, "collective@101:2:kill", r"rank 0/3 .*\] rank 2 \(" + stood + r"ranks? 0.* in .*\(teacher step 10",
+    check(decant, 3, "collective@401:2:kill", r"rank 0/3 .*\] rank 2 \(" + stood + r"ranks? 0.* in .*\(teacher step 40",
           [4, 4, 137], flags=ALONE)
-    check(decant, 3, "step@100:0:kill", r"rank 1/3 .*\] rank 0 \(" + stood + r"rank 1 is in .*\(teacher step 100\)",
+    check(decant, 3, "step@400:0:kill", r"rank 1/3 .*\] rank 0 \(" + stood + r"rank 1 is in .*\(teacher step 400\)",
           [137, 4, 4], flags=ALONE)
 
     # Stopped: within the time-out and ten seconds; the stopped rank is told to go on, and ends as the others do.
     stood = stood.replace("is gone", "has stopped answering")
-    check(decant, 2, "step@100:1:stop", r"rank 0/2 .*\] rank 1 \(" + stood + r"rank 0 is in .*\(teacher step 100\)", 4, late)
-    check(decant, 3, "collective@101:0:stop", r"rank 1/3 .*\] rank 0 \(" + stood + r"rank 1 is in .*\(teacher step 10",
+    check(decant, 2, "step@400:1:stop", r"rank 0/2 .*\] rank 1 \(" + stood + r"rank 0 is in .*\(teacher step 400\)", 4, late)
+    check(decant, 3, "collective@401:0:stop", r"rank 1/3 .*\] rank 0 \(" + stood + r"rank 1 is in .*\(teacher step 40",
           [4, 4, 4], late, flags=ALONE)
 
     # Alive, but not coming. The time is counted from the start here.
-    check(decant, 2, "step@100:1:hang", r"rank 0/2 .*\] rank 1 \(.*\) does not come to the collective that others wait for: "
-          r"it is at teacher step 100, after .*; rank 0 is in .*\(teacher step 100\)", [4, 4], late + 20, flags=ALONE)
+    check(decant, 2, "step@400:1:hang", r"rank 0/2 .*\] rank 1 \(.*\) does not come to the collective that others wait for: "
+          r"it is at teacher step 400, after .*; rank 0 is in .*\(teacher step 400\)", [4, 4], late + 20, flags=ALONE)
 
     # It tells by itself why it ends.
-    check(decant, 2, "collective@101:1:throw", r"\[rank 1/2 .*\] unexpected: planted fault at collective 101", 1)
+    check(decant, 2, "collective@401:1:throw", r"\[rank 1/2 .*\] unexpected: planted fault at collective 401", 1)
 
 
 main(test)
