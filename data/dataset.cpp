@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include "data/batch_columns.h"
 #include "data/dataset_reader.h"
 
 namespace decant::data {
@@ -10,7 +11,8 @@ namespace decant::data {
 namespace {
 
 /// Appends the window of `history` (all events before the last target) that a model with `max_length` inputs sees.
-void add_window(PackedBatch& batch, std::int64_t row, std::span<const std::uint32_t> history, std::int64_t max_length) {
+void add_window(PackedBatch& batch, const UserColumns& columns, std::int64_t row,
+                std::span<const std::uint32_t> history, std::int64_t max_length) {
   const std::size_t width = std::min(history.size(), static_cast<std::size_t>(max_length));
   const std::span<const std::uint32_t> window = history.last(width);
   batch.sample_ids.push_back(row);
@@ -18,6 +20,7 @@ void add_window(PackedBatch& batch, std::int64_t row, std::span<const std::uint3
   std::vector<std::int64_t>& items = batch.columns.front().values;
   items.insert(items.end(), window.begin(), window.end());
   batch.offsets.push_back(static_cast<std::int64_t>(items.size()));
+  columns.add(batch, row, static_cast<std::int64_t>(width));
 }
 
 void add_target(PackedBatch& batch, std::int64_t token, std::uint32_t item) {
@@ -36,10 +39,11 @@ void add_seen(PackedBatch& batch, std::span<const std::uint32_t> history, std::u
   batch.seen_offsets.push_back(static_cast<std::int64_t>(batch.seen_ids.size()));
 }
 
-PackedBatch empty_batch() {
+PackedBatch empty_batch(const UserColumns& columns) {
   PackedBatch batch;
   batch.offsets.push_back(0);
   batch.columns.push_back({"items", {}});
+  columns.begin(batch);
   return batch;
 }
 
@@ -63,9 +67,10 @@ const char* name_of(Split split) {
 
 struct Dataset::Impl {
   DatasetReader reader;
+  UserColumns columns = {};
 };
 
-Dataset::Dataset(const fs::path& folder, std::size_t cache_bytes) : impl_(new Impl{{folder, cache_bytes}}) {}
+Dataset::Dataset(const fs::path& folder, std::size_t cache_bytes) : impl_(new Impl{{folder, cache_bytes}, {}}) {}
 Dataset::~Dataset() = default;
 
 const DatasetInfo& Dataset::info() const { return impl_->reader.info(); }
@@ -77,6 +82,21 @@ const std::vector<std::int64_t>& Dataset::training_counts() const { return impl_
 std::int64_t Dataset::training_targets(std::int64_t row, std::int64_t max_length) const {
   return std::clamp<std::int64_t>(training_length(impl_->reader.length(row)) - 1, 0,
                                   std::max<std::int64_t>(0, max_length));
+}
+
+const std::vector<ColumnInfo>& Dataset::columns() const { return impl_->reader.columns(); }
+Column Dataset::column(const std::string& full_name) const { return impl_->reader.column(full_name); }
+
+const UserColumns& Dataset::user_columns() const { return impl_->columns; }
+
+TextColumn Dataset::vocabulary(const std::string& full_name) const { return column(full_name).vocabulary; }
+
+void Dataset::keep_columns(const std::vector<std::string>& full_names) {
+  std::vector<Column> of_users;
+  for (const auto& info : columns())
+    if (info.table == "user" && std::find(full_names.begin(), full_names.end(), info.full_name()) != full_names.end())
+      of_users.push_back(column(info.full_name()));
+  impl_->columns = UserColumns(std::move(of_users));
 }
 
 void Dataset::visit_users(const std::function<void(std::int64_t, std::string_view)>& visit) const {
@@ -102,13 +122,13 @@ std::vector<std::int64_t> Dataset::training_events(std::int64_t row) const {
 
 PackedBatch Dataset::training_batch(const std::vector<std::int64_t>& rows, std::int64_t max_length) const {
   check_max_length(max_length);
-  PackedBatch batch = empty_batch();
+  PackedBatch batch = empty_batch(impl_->columns);
   for (const std::int64_t row : rows) {
     if (training_targets(row, max_length) == 0) continue;
     const RowEvents events = impl_->reader.events(row);
     const auto training = events.items.first(static_cast<std::size_t>(training_length(length(row))));
     std::int64_t token = batch.tokens();
-    add_window(batch, row, training.first(training.size() - 1), max_length);
+    add_window(batch, impl_->columns, row, training.first(training.size() - 1), max_length);
     // Every input predicts the event after it.
     const auto targets = training.last(static_cast<std::size_t>(batch.tokens() - token));
     for (const std::uint32_t item : targets) add_target(batch, token++, item);
@@ -120,7 +140,7 @@ PackedBatch Dataset::evaluation_batch(Split split, std::int64_t first, std::int6
                                       std::int64_t max_length) const {
   check_max_length(max_length);
   if (split == Split::kTrain) throw base::ConfigError("evaluation takes the valid or the test split");
-  PackedBatch batch = empty_batch();
+  PackedBatch batch = empty_batch(impl_->columns);
   batch.seen_offsets.push_back(0);
   const std::int64_t end = std::min(first + count, info().rows);
   for (std::int64_t row = first; row < end; ++row) {
@@ -128,7 +148,7 @@ PackedBatch Dataset::evaluation_batch(Split split, std::int64_t first, std::int6
     const RowEvents events = impl_->reader.events(row);
     const auto at = events.items.size() - (split == Split::kTest ? 1 : 2);
     const auto history = events.items.first(at);
-    add_window(batch, row, history, max_length);
+    add_window(batch, impl_->columns, row, history, max_length);
     add_target(batch, batch.tokens() - 1, events.items[at]);
     add_seen(batch, history, events.items[at]);
   }

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "base/options.h"
+#include "data/batch_columns.h"
+#include "data/column_encoder.h"
 #include "data/packed_batch.h"
 
 namespace decant::data {
@@ -63,6 +65,17 @@ class Dataset {
   [[nodiscard]] const std::vector<std::int64_t>& training_counts() const;
   /// Calls visit(row, original id of its user) for every row in order; reads a part of the store at a time.
   void visit_users(const std::function<void(std::int64_t, std::string_view)>& visit) const;
+  /// What items, users and events have beside their ids.
+  [[nodiscard]] const std::vector<ColumnInfo>& columns() const;
+  /// A column of items or users, whole, by its full name. Throws ConfigError for another one.
+  [[nodiscard]] Column column(const std::string& full_name) const;
+  /// Values of a category of any table: code kFirstValueCode + i is text i.
+  [[nodiscard]] TextColumn vocabulary(const std::string& full_name) const;
+  /// Columns of users and events, by full name, that batches have from now on; those of other tables are passed over, as
+  /// are names that are not there. Not to be called while batches are made.
+  void keep_columns(const std::vector<std::string>& full_names);
+  /// Those of users among them.
+  [[nodiscard]] const UserColumns& user_columns() const;
   /// Original id of an item.
   [[nodiscard]] std::string item_name(std::int64_t item) const;
   /// The events of a row that belong to training, in order.

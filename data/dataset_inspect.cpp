@@ -60,6 +60,13 @@ base::Json inspect_dataset(const fs::path& folder) {
     without_target += training_length(length) < 2;
   }
   const auto unseen = std::count(reader.counts().begin(), reader.counts().end(), 0);
+  base::Json columns = base::Json::object();
+  for (const auto& column : reader.columns()) {
+    if (column.table != "event") (void)reader.column(column.full_name());  // verifies it
+    auto entry = column.to_json();
+    entry.erase("table"), entry.erase("name"), entry.erase("hash");
+    columns[column.full_name()] = std::move(entry);
+  }
   return {{"format", kDatasetFormat},
           {"version", kDatasetVersion},
           {"rows", info.rows},
@@ -70,6 +77,7 @@ base::Json inspect_dataset(const fs::path& folder) {
           {"rows_without_training_target", without_target},
           {"items_unseen_in_training", unseen},
           {"lengths", describe_lengths(reader.lengths())},
+          {"columns", std::move(columns)},
           {"catalogue_hash", info.catalogue_hash},
           {"content_hash", info.content_hash},
           {"import_key", info.import_key},

@@ -20,9 +20,9 @@ std::string part_name(std::int64_t part) {
 
 namespace {
 
-/// A finished file of a store: a manifest, a catalogue, or "part-<five digits or more>.h5".
+/// A finished file of a store: a manifest, a catalogue, columns, or "part-<five digits or more>.h5".
 bool is_whole(std::string_view name) {
-  if (name == kManifestName || name == kCatalogueName) return true;
+  if (name == kManifestName || name == kCatalogueName || name == kColumnsName) return true;
   constexpr std::string_view kStart = "part-", kEnd = ".h5";
   if (!name.starts_with(kStart) || !name.ends_with(kEnd) || name.size() < kStart.size() + 5 + kEnd.size()) return false;
   name.remove_prefix(kStart.size());

@@ -19,6 +19,7 @@ inline constexpr char kDatasetFormat[] = "decant-dataset";
 inline constexpr int kDatasetVersion = 1;
 inline constexpr char kManifestName[] = "manifest.json";
 inline constexpr char kCatalogueName[] = "catalogue.h5";
+inline constexpr char kColumnsName[] = "columns.h5";
 inline constexpr char kLeaveLastOut[] = "leave-last-out";
 
 /// Rows of one part, the last one apart; a multiple of kBlockRows.

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/files.h"
+#include "data/column_store.h"
 #include "data/errors.h"
 
 namespace decant::data {
@@ -119,6 +120,28 @@ void DatasetReader::read_manifest(const fs::path& folder) {
   part_rows_ = manifest_number(manifest, "part_rows", path);
   parts_ = read_parts(manifest, path, info_.rows);
   read_catalogue(manifest, path);
+  read_columns(manifest, path);
+}
+
+void DatasetReader::read_columns(const base::Json& manifest, const fs::path& manifest_path) {
+  if (!manifest.contains("columns")) return;
+  for (const auto& entry : manifest.at("columns")) columns_.push_back(ColumnInfo::from_json(entry, manifest_path));
+  if (!manifest.contains("columns_file")) return;  // of events alone: they lie in the parts
+  const auto& entry = manifest.at("columns_file");
+  columns_path_ = info_.folder / manifest_text(entry, "file", manifest_path);
+  check_size(columns_path_, manifest_number(entry, "bytes", manifest_path));
+}
+
+Column DatasetReader::column(const std::string& full_name) const {
+  std::vector<std::string> known;
+  for (const auto& info : columns_) {
+    if (info.table == "event") continue;
+    if (info.full_name() == full_name)
+      return read_column(columns_path_, info, info.table == "item" ? info_.items : info_.rows);
+    known.push_back(info.full_name());
+  }
+  throw base::ConfigError("the dataset " + info_.folder.string() + " has no column '" + full_name +
+                          "' of items or users (it has: " + base::join(known) + ")");
 }
 
 void DatasetReader::read_catalogue(const base::Json& manifest, const fs::path& manifest_path) {

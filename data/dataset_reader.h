@@ -47,6 +47,9 @@ class DatasetReader {
   [[nodiscard]] const std::vector<DatasetPart>& parts() const { return parts_; }
   [[nodiscard]] const std::vector<std::int64_t>& counts() const { return counts_; }
   [[nodiscard]] const std::vector<std::uint32_t>& lengths() const { return lengths_; }
+  [[nodiscard]] const std::vector<ColumnInfo>& columns() const { return columns_; }
+  /// Of items or users. Throws ConfigError for another name.
+  [[nodiscard]] Column column(const std::string& full_name) const;
   [[nodiscard]] std::int64_t cached_rows() const { return cached_rows_; }
 
   [[nodiscard]] std::int64_t length(std::int64_t row) const {
@@ -61,6 +64,7 @@ class DatasetReader {
  private:
   void read_manifest(const fs::path& folder);
   void read_catalogue(const base::Json& manifest, const fs::path& manifest_path);
+  void read_columns(const base::Json& manifest, const fs::path& manifest_path);
   void read_lengths();
   [[nodiscard]] std::shared_ptr<const Hdf5File> file(std::size_t part);
   [[nodiscard]] std::shared_ptr<const EventBlock> block(std::int64_t number);
@@ -72,7 +76,8 @@ class DatasetReader {
   std::vector<std::uint32_t> lengths_;        // [rows]
   std::vector<std::uint64_t> block_offsets_;  // of each block's first event within its part
   std::vector<std::int64_t> counts_;          // [items]
-  fs::path catalogue_path_;
+  fs::path catalogue_path_, columns_path_;
+  std::vector<ColumnInfo> columns_;
   std::once_flag names_read_;
   TextColumn item_names_;
   LruCache<Hdf5File> files_;

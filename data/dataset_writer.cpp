@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/files.h"
+#include "data/column_store.h"
 #include "data/errors.h"
 #include "data/hdf5_file.h"
 
@@ -114,6 +115,14 @@ std::vector<std::uint32_t> count_training(const DatasetContent& content) {
   return counts;
 }
 
+std::vector<std::uint32_t> training_lengths(const DatasetContent& content) {
+  std::vector<std::uint32_t> lengths(static_cast<std::size_t>(content.rows()));
+  for (std::size_t row = 0; row < lengths.size(); ++row)
+    lengths[row] = static_cast<std::uint32_t>(
+        training_length(static_cast<std::int64_t>(content.offsets[row + 1] - content.offsets[row])));
+  return lengths;
+}
+
 void write_dataset(const DatasetContent& content, const fs::path& out, std::int64_t part_rows,
                    const std::function<void(const char*)>& at) {
   const fs::path target = fs::absolute(out).lexically_normal();
@@ -131,6 +140,14 @@ void write_dataset(const DatasetContent& content, const fs::path& out, std::int6
                          {"catalogue_hash", catalogue},     {"content_hash", hash_content(content, catalogue)},
                          {"part_rows", part_rows},          {"catalogue", write_catalogue(content, folder.path())},
                          {"parts", std::move(parts)},       {"import", content.import}};
+  if (!content.columns.empty()) {
+    manifest["columns_file"] = write_columns(folder.path(), content.columns);
+    for (const auto& column : content.columns) {
+      auto info = column.info;
+      info.hash = hash_column(column);
+      manifest["columns"].push_back(info.to_json());
+    }
+  }
   base::save_document(folder.path() / kManifestName, kDatasetFormat, kDatasetVersion, std::move(manifest));
   base::sync_path(folder.path());
   if (at) at("import-commit");

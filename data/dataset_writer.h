@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/options.h"
+#include "data/column_encoder.h"
 #include "data/dataset_layout.h"
 
 namespace decant::data {
@@ -17,6 +18,7 @@ struct DatasetContent {
   std::vector<std::uint64_t> offsets{0};     // [rows + 1] events of row r: [offsets[r], offsets[r + 1])
   std::vector<std::uint32_t> events;         // item of each event
   TextColumn items;                          // [items]
+  std::vector<Column> columns;               // of items and users; their hashes are made here
   base::Json import = base::Json::object();  // how it came to be: key, options, summary; kept in the manifest
 
   [[nodiscard]] std::int64_t rows() const { return users.size(); }
@@ -24,6 +26,9 @@ struct DatasetContent {
 
 /// Events of the training split per item.
 [[nodiscard]] std::vector<std::uint32_t> count_training(const DatasetContent& content);
+
+/// Events of the training split of each row.
+[[nodiscard]] std::vector<std::uint32_t> training_lengths(const DatasetContent& content);
 
 /// Writes `content` under "<out>.tmp", syncs it and renames it to `out`; the folder appears whole. Throws ConfigError
 /// when `out` holds anything but an older dataset, DataError or FileError when the disk is full.

@@ -50,6 +50,8 @@ void check_options(const ImportOptions& options) {
   one_of("duplicates", options.duplicates, "keep", "collapse");
   one_of("on_error", options.on_error, "stop", "skip");
   if (options.format == "interactions") options.interactions.check();
+  options.items.check();
+  options.users.check();
 }
 
 std::int64_t total_bytes(const std::vector<std::string>& files) {
@@ -88,11 +90,27 @@ base::Json own_options(const ImportOptions& options) {
   return options.format == "interactions" ? base::write_options(copy) : base::Json();
 }
 
+/// Tables with files of attributes.
+std::vector<std::pair<std::string, const AttributeOptions*>> tables_of(const ImportOptions& options) {
+  std::vector<std::pair<std::string, const AttributeOptions*>> out;
+  if (options.items.on()) out.emplace_back("item", &options.items);
+  if (options.users.on()) out.emplace_back("user", &options.users);
+  return out;
+}
+
+/// Its options; where the files lie does not count.
+base::Json attributes_of(const AttributeOptions& options) {
+  auto tree = base::write_options(const_cast<AttributeOptions&>(options));  // which only reads them
+  tree.erase("files");
+  return tree;
+}
+
 std::string key_from(const ImportOptions& options, const std::vector<std::string>& file_hashes) {
   base::Hasher hasher;
   hasher.add("import " + std::to_string(kImporterVersion) + " " + options.format + " " + options.duplicates + " " +
              options.on_error + " " + std::to_string(options.k_core) + " " + std::to_string(options.min_events));
   if (const auto own = own_options(options); !own.is_null()) hasher.add(own.dump());
+  for (const auto& [table, attributes] : tables_of(options)) hasher.add(table + attributes_of(*attributes).dump());
   for (const std::string& hash : file_hashes) hasher.add(hash);
   return hasher.hex();
 }
@@ -114,6 +132,22 @@ std::vector<std::string> read_files(const ImportOptions& options, EventLog& log,
     hashes.push_back(lines.hash());
   }
   clock.finish();
+  return hashes;
+}
+
+/// Joins what is known of items and users; returns the files' hashes.
+std::vector<std::string> join_attributes(const ImportOptions& options, DatasetContent& content,
+                                         ImportSummary& summary) {
+  std::vector<std::string> hashes;
+  const bool skip = options.on_error == "skip";
+  for (const auto& [table, attributes] : tables_of(options)) {
+    const bool of_items = table == "item";
+    const auto training = of_items ? count_training(content) : training_lengths(content);
+    const AttributeRows rows{table, of_items ? content.items : content.users, training,
+                             !of_items && options.interactions.session_gap > 0};
+    auto columns = read_attributes(*attributes, rows, skip, summary.attributes[table], hashes);
+    for (auto& column : columns) content.columns.push_back(std::move(column));
+  }
   return hashes;
 }
 
@@ -139,6 +173,8 @@ void ImportOptions::describe(base::Fields& fields) {
   fields.text("duplicates", duplicates, "consecutive repeats of an item in what was read", {"keep", "collapse"});
   fields.text("on_error", on_error, "what a malformed line does: end the import, or be counted", {"stop", "skip"});
   fields.group("interactions", interactions, "how a log of interactions is read");
+  fields.group("items", items, "what is known of items, joined by their ids");
+  fields.group("users", users, "what is known of users, joined by their ids");
 }
 
 base::Json InteractionCounts::to_json() const {
@@ -170,6 +206,7 @@ base::Json ImportSummary::to_json() const {
                   {"training_only_users", training_only_users},
                   {"cold_test_targets", cold_test_targets}};
   if (interactions) tree["interactions"] = interactions->to_json();
+  for (const auto& [table, counts] : attributes) tree[table + "s_read"] = counts.to_json();
   return tree;
 }
 
@@ -179,7 +216,7 @@ ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, 
   EventLog log;
   ImportSummary summary;
   if (options.format == "interactions") summary.interactions.emplace();
-  const std::vector<std::string> hashes = read_files(options, log, summary, progress);
+  std::vector<std::string> hashes = read_files(options, log, summary, progress);
   UserEvents events = log.take();
   TextColumn users = log.users();
   if (!events.times.empty()) order_events(options.interactions, events, users, *summary.interactions);
@@ -191,6 +228,7 @@ ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, 
                             std::to_string(summary.events_dropped_k_core) + " events dropped by k_core, " +
                             std::to_string(summary.events_dropped_min_events) + " by min_events");
   count_rows(content, summary);
+  for (auto& hash : join_attributes(options, content, summary)) hashes.push_back(std::move(hash));
   content.import = {{"key", key_from(options, hashes)}, {"format", options.format},
                     {"k_core", options.k_core},         {"min_events", options.min_events},
                     {"duplicates", options.duplicates}, {"on_error", options.on_error},
@@ -205,13 +243,17 @@ std::string import_key(const ImportOptions& options) {
   check_options(options);
   (void)find_format(options);
   std::vector<std::string> hashes;
-  for (const std::string& name : options.files) {
-    LineReader lines((fs::path(name)));
-    std::string_view line;
-    while (lines.next(line)) {
+  const auto add = [&](const std::vector<std::string>& files) {
+    for (const std::string& name : files) {
+      LineReader lines((fs::path(name)));
+      std::string_view line;
+      while (lines.next(line)) {
+      }
+      hashes.push_back(lines.hash());
     }
-    hashes.push_back(lines.hash());
-  }
+  };
+  add(options.files);
+  for (const auto& [table, attributes] : tables_of(options)) add(attributes->files);
   return key_from(options, hashes);
 }
 

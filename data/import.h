@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/options.h"
+#include "data/attributes.h"
 #include "data/interaction_options.h"
 
 namespace decant::data {
@@ -23,6 +25,7 @@ struct ImportOptions : base::Options {
   std::string duplicates = "keep";  // keep | collapse: consecutive repeats of an item, once, before k-core
   std::string on_error = "stop";    // stop | skip: a malformed line
   InteractionOptions interactions;
+  AttributeOptions items{"item"}, users{"user"};
   void describe(base::Fields& fields) override;
 };
 
@@ -40,8 +43,9 @@ struct ImportSummary {
   std::int64_t users_dropped_k_core = 0, items_dropped_k_core = 0, events_dropped_k_core = 0;
   std::int64_t users_dropped_min_events = 0, items_dropped_min_events = 0, events_dropped_min_events = 0;
   std::int64_t users = 0, items = 0, events = 0, training_only_users = 0;
-  std::int64_t cold_test_targets = 0;             // items that training has never seen
-  std::optional<InteractionCounts> interactions;  // of that format
+  std::int64_t cold_test_targets = 0;                      // items that training has never seen
+  std::optional<InteractionCounts> interactions;           // of that format
+  std::map<std::string, AttributeCounts> attributes = {};  // by table, "item" and "user"
   [[nodiscard]] base::Json to_json() const;
 };
 

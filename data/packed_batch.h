@@ -13,10 +13,12 @@ struct Shard {
   int count = 1;
 };
 
-/// A column of one value a token, named as in the dataset ("items").
+/// A column of a value, or `width` codes, a token, named as in the dataset ("items", "user.age").
 struct RaggedColumn {
   std::string name;
-  std::vector<std::int64_t> values;  // [tokens]
+  std::vector<std::int64_t> values;  // [tokens * width]; empty for numbers
+  std::int64_t width = 1;
+  std::vector<float> numbers = {};  // [tokens]; empty for codes
 };
 
 /// `sequences` windows packed into `tokens`. All index vectors are int64, ready to be viewed as tensors.

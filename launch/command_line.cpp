@@ -54,7 +54,7 @@ void declare_import(CLI::App& app, CommandLine& line) {
   declare_stage_options(app, line);
   app.add_option("--out", line.out, "Dataset to make from the raw files, without a job file")->type_name("DIR");
   data::ImportOptions options;
-  add_option_flags(app, options, line.options, {"files"});
+  add_option_flags(app, options, line.options, {"files", "items", "users"});  // those by --set
 }
 
 void declare_synthesize(CLI::App& app, CommandLine& line) {
@@ -142,7 +142,7 @@ void check_job(CommandLine& line) {
 void check_import(CommandLine& line) {
   if (!line.out.empty()) {
     if (line.files.empty()) refuse(line.command, "give the raw files to import");
-    if (!line.sets.empty() || line.dry_run) refuse(line.command, "--set and --dry-run need a job file, not --out");
+    if (line.dry_run) refuse(line.command, "--dry-run needs a job file, not --out");
     return;
   }
   if (line.files.size() > 1) refuse(line.command, "give one job file, or --out DIR and any number of raw files");

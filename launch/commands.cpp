@@ -47,7 +47,9 @@ void refuse_foreign_folder(const std::filesystem::path& out) {
 
 void import_files(const CommandLine& line) {
   data::ImportOptions options;
-  base::read_options(line.options, options);
+  auto given = line.options;
+  for (const auto& assignment : line.sets) set_value(given, assignment);
+  base::read_options(given, options);
   options.files = line.files;
   refuse_foreign_folder(line.out);
   monitoring::Progress progress(stderr, true);

@@ -192,16 +192,21 @@ JobFile JobFile::parse(const std::string& text, const std::string& name) {
   return out;
 }
 
-void JobFile::set(const std::string& assignment) {
+std::string set_value(Json& tree, const std::string& assignment) {
   const std::size_t equals = assignment.find('=');
   if (equals == std::string::npos || equals == 0)
     throw ConfigError("--set " + assignment + ": expected key=value, as in --set teacher.train.max_epochs=3");
-  const std::string key = assignment.substr(0, equals), origin = "--set " + assignment;
+  const std::string key = assignment.substr(0, equals);
   try {
-    base::set_key(tree_, key, parse_value(assignment.substr(equals + 1)));
+    base::set_key(tree, key, parse_value(assignment.substr(equals + 1)));
   } catch (const ConfigError& error) {
-    throw ConfigError(origin + ": " + error.what());
+    throw ConfigError("--set " + assignment + ": " + error.what());
   }
+  return key;
+}
+
+void JobFile::set(const std::string& assignment) {
+  const std::string key = set_value(tree_, assignment), origin = "--set " + assignment;
   // What was below the key is no longer what the file says.
   std::erase_if(origins_, [&](const auto& entry) { return entry.first.starts_with(key + "."); });
   for (std::size_t end = key.find('.'); end != std::string::npos; end = key.find('.', end + 1))

@@ -14,6 +14,9 @@ namespace decant::launch {
 /// YAML 1.2's core types; quoted text stays text. Throws ConfigError.
 [[nodiscard]] base::Json parse_value(const std::string& text);
 
+/// Puts one "key=value" of --set into `tree`; returns the key. Throws ConfigError.
+std::string set_value(base::Json& tree, const std::string& assignment);
+
 class JobFile {
  public:
   /// Throws ConfigError with file, line and column: no such file, no YAML, a key twice, no map at the top.

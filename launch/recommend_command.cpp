@@ -1,5 +1,6 @@
 #include "launch/recommend_command.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -36,6 +37,24 @@ class Items {
  private:
   std::vector<std::string> names_;
   std::unordered_map<std::string_view, std::int64_t> ids_;
+};
+
+/// Rows of the dataset by user, where the model takes anything of them.
+class Users {
+ public:
+  Users(const data::Dataset& dataset, const std::vector<std::string>& columns) {
+    if (std::none_of(columns.begin(), columns.end(), [](const auto& name) { return name.starts_with("user."); }))
+      return;
+    dataset.visit_users([&](std::int64_t row, std::string_view user) { rows_.emplace(user, row); });
+  }
+  /// -1: not known.
+  [[nodiscard]] std::int64_t row(const std::string& user) const {
+    const auto at = rows_.find(user);
+    return at == rows_.end() ? -1 : at->second;
+  }
+
+ private:
+  std::unordered_map<std::string, std::int64_t> rows_;
 };
 
 /// Calls visit(line number, line) for every line of a file that is not empty.
@@ -119,8 +138,8 @@ void print(const std::string& text) {
 /// Collects histories, asks for some at once, prints in order.
 class Answers {
  public:
-  Answers(trainer::Recommender& recommender, const Items& items, bool json)
-      : recommender_(recommender), items_(items), json_(json) {}
+  Answers(trainer::Recommender& recommender, const Items& items, const Users& users, bool json)
+      : recommender_(recommender), items_(items), users_(users), json_(json) {}
 
   void add(History history) {
     waiting_.push_back(std::move(history));
@@ -129,8 +148,12 @@ class Answers {
 
   void answer() {
     std::vector<std::vector<std::int64_t>> histories;
-    for (const auto& history : waiting_) histories.push_back(history.items);
-    const auto found = recommender_(histories);
+    std::vector<std::int64_t> rows;
+    for (const auto& history : waiting_) {
+      histories.push_back(history.items);
+      rows.push_back(users_.row(history.name));
+    }
+    const auto found = recommender_(histories, rows);
     std::string out;
     for (std::size_t i = 0; i < waiting_.size(); ++i) {
       out += json_ ? as_json(waiting_[i], found[i]) : as_text(waiting_[i], found[i]);
@@ -163,6 +186,7 @@ class Answers {
 
   trainer::Recommender& recommender_;
   const Items& items_;
+  const Users& users_;
   bool json_;
   std::vector<History> waiting_;
   std::int64_t answered_ = 0, unknown_ = 0, empty_ = 0;
@@ -177,8 +201,9 @@ void recommend_command(const CommandLine& line, const trainer::Registries& regis
   auto& space = run.space();
   const auto model = trainer::finished_model(space, options.side);
   const Items items(space.dataset());
-  trainer::Recommender recommender(model, options, rules_of(options, items));
-  Answers answers(recommender, items, line.json);
+  const Users users(space.dataset(), trainer::columns_of(space, options.side));
+  trainer::Recommender recommender(model, options, rules_of(options, items), space.dataset().user_columns());
+  Answers answers(recommender, items, users, line.json);
   std::vector<std::string> inputs(line.files.begin() + 1, line.files.end());
   if (inputs.empty()) inputs.emplace_back("/dev/stdin");
   for (const auto& path : inputs)

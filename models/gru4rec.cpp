@@ -60,6 +60,7 @@ void Gru4RecOptions::describe(base::Fields& fields) {
   fields.integer("max_length", max_length, {1, 1 << 20}, "longest window, in items");
   fields.real("dropout", dropout, {0, 0.99}, "of embeddings and of each layer's output");
   fields.group("table", table, "item vectors");
+  describe_columns(fields);
 }
 
 GruLayer::GruLayer(std::int64_t inputs, std::int64_t hidden, std::uint64_t seed, const std::string& name) {
@@ -77,7 +78,6 @@ torch::Tensor GruLayer::forward(const torch::Tensor& x, const torch::Tensor& cou
   const std::int64_t hidden = weight_hh.size(1);
   if (x.size(0) == 0) return torch::linear(x, weight_ih, bias_ih).narrow(1, 0, hidden);
   const auto begin = torch::zeros({1, counts[0].item<std::int64_t>(), hidden}, x.options());
-  // cuDNN goes back only through what it was told is training; without dropout of its own that changes no value.
   const bool biases = true, train = torch::GradMode::is_enabled(), bidirectional = false;
   return std::get<0>(at::gru(x, counts, begin, {weight_ih, weight_hh, bias_ih, bias_hh}, biases, /*num_layers=*/1,
                              /*dropout=*/0, train, bidirectional));
@@ -86,6 +86,7 @@ torch::Tensor GruLayer::forward(const torch::Tensor& x, const torch::Tensor& cou
 Gru4Rec::Gru4Rec(const Gru4RecOptions& options, const ModelContext& context) : options_(options) {
   if (options_.hidden == 0) options_.hidden = options_.dim;
   item_ = register_module("item", make_table(options_.table, options_.dim, context));
+  columns_ = make_columns(*this, options_, options_.dim, context);
   auto layers = register_module("layers", torch::nn::ModuleList());
   for (std::int64_t i = 0; i < options_.layers; ++i) {
     layers_.push_back(std::make_shared<GruLayer>(i == 0 ? options_.dim : options_.hidden, options_.hidden, context.seed,
@@ -105,7 +106,7 @@ Output Gru4Rec::forward(const Inputs& inputs, const std::set<std::string>& wante
   const auto tap = [&](const std::string& name, const torch::Tensor& by_place) {
     if (wanted_taps.contains(name)) output.taps.emplace(name, by_place.index_select(0, order.places));
   };
-  auto x = item_->lookup(inputs.items());
+  auto x = columns_ ? columns_->lookup(*item_, inputs) : item_->lookup(inputs.items());
   if (inputs.embedding_shift.defined()) x = x + inputs.embedding_shift;
   x = keyed_dropout(x.index_select(0, order.tokens), keys, kEmbeddingSite, options_.dropout);
   tap("embedding", x);
@@ -118,6 +119,10 @@ Output Gru4Rec::forward(const Inputs& inputs, const std::set<std::string>& wante
   if (wanted_taps.contains("hidden")) tap("hidden", scored(x));
   output.scores = {scored(x.index_select(0, order.places.index_select(0, inputs.score_tokens))), item_.get()};
   return output;
+}
+
+void Gru4Rec::prepare_serving() {
+  if (columns_) columns_->fold(*item_);
 }
 
 NamedTensors Gru4Rec::weights() { return compose_table(SequenceModel::weights(), *item_, options_.table); }
@@ -136,6 +141,7 @@ std::map<std::string, std::string> Gru4Rec::spec() const {
                                          {"hidden", std::to_string(options_.hidden)},
                                          {"layers", std::to_string(options_.layers)},
                                          {"max_length", std::to_string(options_.max_length)}};
+  if (columns_) out["columns"] = base::join(options_.columns, ",");
   describe_table(*item_, options_.table, out);
   return out;
 }

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "models/input_columns.h"
 #include "models/model.h"
 #include "models/onnx_graph.h"
 #include "models/table_options.h"
@@ -10,7 +11,7 @@
 
 namespace decant::models {
 
-struct Gru4RecOptions : base::Options {
+struct Gru4RecOptions : ColumnModelOptions {
   std::int64_t dim = 64;
   std::int64_t hidden = 0;  // 0: as dim
   std::int64_t layers = 1;
@@ -35,7 +36,8 @@ class GruLayer : public torch::nn::Module {
 /// Inputs::token_keys and active in train() only.
 /// Taps: "embedding" [tokens, dim], "layer.<i>" (output of layer i) [tokens, hidden], "hidden" (what is scored) [tokens, dim].
 /// Parameters are named as in examples/python/gru4rec.py: item.weight (see SasRec for a projected table),
-/// layers.<i>.{weight_ih, weight_hh, bias_ih, bias_hh}, out.{weight, bias} (only where hidden is not dim).
+/// layers.<i>.{weight_ih, weight_hh, bias_ih, bias_hh}, out.{weight, bias} (only where hidden is not dim),
+/// columns.<table>.<column> (InputColumns).
 class Gru4Rec : public SequenceModel, public OnnxEncoder {
  public:
   Gru4Rec(const Gru4RecOptions& options, const ModelContext& context);
@@ -44,6 +46,7 @@ class Gru4Rec : public SequenceModel, public OnnxEncoder {
   [[nodiscard]] std::int64_t max_length() const override { return options_.max_length; }
   [[nodiscard]] std::vector<std::string> tap_names() const override;
   [[nodiscard]] std::map<std::string, std::string> spec() const override;
+  void prepare_serving() override;
   [[nodiscard]] NamedTensors weights() override;
   [[nodiscard]] OnnxGraph::Value encode(OnnxGraph& graph, const OnnxGraph::Value& items,
                                         const OnnxGraph::Value& lengths) const override;
@@ -51,6 +54,7 @@ class Gru4Rec : public SequenceModel, public OnnxEncoder {
  private:
   Gru4RecOptions options_;
   std::shared_ptr<Table> item_;
+  std::shared_ptr<InputColumns> columns_;  // null: none
   std::vector<std::shared_ptr<GruLayer>> layers_;
   std::shared_ptr<Linear> out_;  // null: hidden is dim
 };

@@ -20,7 +20,8 @@ Value one_direction(OnnxGraph& graph, const Value& value) { return graph.add("Un
 
 OnnxGraph::Value Gru4Rec::encode(OnnxGraph& graph, const Value& items, const Value& lengths) const {
   const auto ends = graph.cast(lengths, OnnxGraph::Type::kInt32);
-  auto x = graph.add("Transpose", {graph.rows("item.weight", items)}, {{"perm", std::vector<std::int64_t>{1, 0, 2}}});
+  const auto vectors = columns_ ? columns_->lookup(graph, items, "item.weight") : graph.rows("item.weight", items);
+  auto x = graph.add("Transpose", {vectors}, {{"perm", std::vector<std::int64_t>{1, 0, 2}}});
   Value last;  // [batch, hidden]
   for (std::int64_t i = 0; i < options_.layers; ++i) {
     const std::string name = "layers." + std::to_string(i) + ".";

@@ -18,6 +18,8 @@
 
 namespace decant::models {
 
+struct InputColumn;
+
 /// Counts for the report: the table, on whatever ranks it lies, and everything else.
 struct ParameterCount {
   std::int64_t table = 0, encoder = 0;
@@ -35,6 +37,8 @@ class SequenceModel : public torch::nn::Module {
   /// Written into weight files (model, dim, layers, ...), so that other programs can rebuild it.
   [[nodiscard]] virtual std::map<std::string, std::string> spec() const = 0;
   [[nodiscard]] ParameterCount parameter_count();
+  /// Works out once what no longer changes when the model only serves: call it in evaluation, weights in place.
+  virtual void prepare_serving() {}
   /// What is saved as the model's weights: what a model made with ModelContext::exported takes. Default: the parameters.
   /// Of a sharded table it is this rank's part.
   [[nodiscard]] virtual NamedTensors weights();
@@ -50,6 +54,8 @@ struct ModelContext {
   std::function<torch::Tensor(const torch::Tensor& ids)> teacher_rows = {};
   /// What a table sharded over `shards` ranks works with (0: over all); empty: one rank.
   std::function<std::shared_ptr<Exchange>(std::int64_t shards)> exchange = {};
+  /// Columns that the dataset has (models/input_columns.h), by full name; null: not known here.
+  const std::map<std::string, InputColumn>* columns = nullptr;
   bool exported = false;  // in the form in which weights are saved, not in that in which they are trained
 };
 

@@ -127,6 +127,7 @@ OnnxGraph::Value OnnxGraph::fresh() { return "v" + std::to_string(values_++); }
 
 OnnxGraph::Value OnnxGraph::input(const std::string& name, Type type, const Dims& dims) {
   inputs_ += field_of(graph::kInput, described(name, type, dims));
+  input_names_.push_back(name);
   return name;
 }
 

@@ -34,6 +34,8 @@ class OnnxGraph {
   OnnxGraph(std::string name, OnnxWeights weights);
 
   [[nodiscard]] Value input(const std::string& name, Type type, const Dims& dims);
+  /// Names of the inputs so far.
+  [[nodiscard]] const std::vector<std::string>& inputs() const { return input_names_; }
   void output(const Value& value, const std::string& name, Type type, const Dims& dims);
   /// A node of one result.
   [[nodiscard]] Value add(const std::string& op, const std::vector<Value>& inputs, const Attributes& attributes = {});
@@ -67,7 +69,7 @@ class OnnxGraph {
   std::string name_;
   OnnxWeights weights_;
   std::string inputs_, outputs_, nodes_, initializers_;  // encoded fields of the graph
-  std::vector<std::string> stored_;
+  std::vector<std::string> stored_, input_names_;
   std::int64_t values_ = 0;
 };
 

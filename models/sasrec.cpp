@@ -29,6 +29,7 @@ void SasRecOptions::describe(base::Fields& fields) {
   fields.real("dropout", dropout, {0, 0.99}, "of embeddings, attention output and MLP output");
   fields.real("attention_dropout", attention_dropout, {-1, 0.99}, "of attention probabilities; -1: as dropout");
   fields.group("table", table, "item vectors");
+  describe_columns(fields);
 }
 
 SasRec::SasRec(const SasRecOptions& options, const ModelContext& context) : options_(options) {
@@ -38,6 +39,7 @@ SasRec::SasRec(const SasRecOptions& options, const ModelContext& context) : opti
                             std::to_string(options_.heads));
   }
   item_ = register_module("item", make_table(options_.table, dim, context));
+  columns_ = make_columns(*this, options_, dim, context);
   const torch::Tensor positions =
       initial_normal({options_.max_length, dim}, kDeviation, context.seed, "position.weight");
   position_ = register_module(
@@ -60,7 +62,8 @@ Output SasRec::forward(const Inputs& inputs, const std::set<std::string>& wanted
     if (wanted_taps.contains(name)) output.taps.emplace(name, value);
   };
   const torch::Tensor keys = is_training() ? inputs.token_keys : torch::Tensor();
-  torch::Tensor x = item_->lookup(inputs.items()) + position_->forward(inputs.positions);
+  torch::Tensor x = columns_ ? columns_->lookup(*item_, inputs) : item_->lookup(inputs.items());
+  x = x + position_->forward(inputs.positions);
   if (inputs.embedding_shift.defined()) x = x + inputs.embedding_shift;
   x = keyed_dropout(x, keys, kEmbeddingSite, options_.dropout);
   tap("embedding", x);
@@ -77,6 +80,10 @@ Output SasRec::forward(const Inputs& inputs, const std::set<std::string>& wanted
   tap("hidden", x);
   output.scores = {all_tokens ? x.index_select(0, inputs.score_tokens) : x, item_.get()};
   return output;
+}
+
+void SasRec::prepare_serving() {
+  if (columns_) columns_->fold(*item_);
 }
 
 NamedTensors SasRec::weights() { return compose_table(SequenceModel::weights(), *item_, options_.table); }
@@ -96,6 +103,7 @@ std::map<std::string, std::string> SasRec::spec() const {
                                          {"heads", std::to_string(options_.heads)},
                                          {"max_length", std::to_string(options_.max_length)},
                                          {"positions", "start"}};
+  if (columns_) out["columns"] = base::join(options_.columns, ",");
   describe_table(*item_, options_.table, out);
   return out;
 }

@@ -73,7 +73,8 @@ OnnxGraph::Value SasRec::encode(OnnxGraph& graph, const Value& items, const Valu
   const std::int64_t width = dim / heads;
   shapes.scale = graph.scalar(1 / std::sqrt(static_cast<float>(width)));
 
-  const auto embedded = graph.add("Add", {graph.rows("item.weight", items), graph.rows("position.weight", positions)});
+  const auto vectors = columns_ ? columns_->lookup(graph, items, "item.weight") : graph.rows("item.weight", items);
+  const auto embedded = graph.add("Add", {vectors, graph.rows("position.weight", positions)});
   auto x = graph.add("Reshape", {embedded, shapes.flat});
   for (std::int64_t i = 0; i < options_.layers; ++i)
     x = block(graph, "blocks." + std::to_string(i), x, shapes, i + 1 == options_.layers);

@@ -67,16 +67,31 @@ std::vector<std::size_t> events_of_view(std::size_t events, const AugmentOptions
   return order;
 }
 
+/// What the user of the row of token `from` has, for `tokens` tokens.
+void repeat_user(const data::PackedBatch& batch, std::size_t from, std::size_t tokens, data::PackedBatch& out) {
+  for (auto& to : out.columns) {
+    if (!to.name.starts_with("user.")) continue;
+    const auto& column = batch.column(to.name);
+    const auto first = static_cast<std::ptrdiff_t>(from) * column.width;
+    for (std::size_t token = 0; token < tokens; ++token)
+      if (column.numbers.empty())
+        to.values.insert(to.values.end(), column.values.begin() + first, column.values.begin() + first + column.width);
+      else
+        to.numbers.push_back(column.numbers[from]);
+  }
+}
+
 }  // namespace
 
 data::PackedBatch augment(const data::PackedBatch& batch, const AugmentOptions& options, std::uint64_t step_key) {
-  if (batch.columns.size() != 1 || batch.targets() != batch.tokens())
-    throw std::logic_error("augment: a batch of items with a target a token");
+  if (batch.targets() != batch.tokens()) throw std::logic_error("augment: a batch with a target a token");
   const auto& items = batch.columns.front().values;
   data::PackedBatch out;
   out.sample_ids = batch.sample_ids;
   out.window_starts = batch.window_starts;
   out.columns = {{batch.columns.front().name, {}}};
+  for (const auto& column : batch.columns)  // what an event has beside its item does not move with it
+    if (column.name.starts_with("user.")) out.columns.push_back({column.name, {}, column.width, {}});
   out.offsets = {0};
   for (std::size_t s = 0; s < batch.sample_ids.size(); ++s) {
     const auto begin = static_cast<std::size_t>(batch.offsets[s]), end = static_cast<std::size_t>(batch.offsets[s + 1]);
@@ -84,6 +99,7 @@ data::PackedBatch augment(const data::PackedBatch& batch, const AugmentOptions& 
     // Event i is the input i; the last one is the last target.
     const auto event = [&](std::size_t i) { return begin + i < end ? items[begin + i] : batch.target_ids[end - 1]; };
     const auto order = end > begin ? events_of_view(end - begin + 1, options, draws) : std::vector<std::size_t>{};
+    repeat_user(batch, begin, order.empty() ? 0 : order.size() - 1, out);
     for (std::size_t i = 0; i + 1 < order.size(); ++i) {
       out.columns.front().values.push_back(event(order[i]));
       out.target_tokens.push_back(static_cast<std::int64_t>(out.target_ids.size()));

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/files.h"
+#include "models/input_columns.h"
 #include "models/int8_model.h"
 #include "models/onnx_graph.h"
 #include "models/projected_table.h"
@@ -94,8 +95,11 @@ Exported gather(Workspace& space, const std::string& side) {
   auto& table = out.model->table();
   out.spec = out.model->spec();
   const auto* projected = dynamic_cast<const models::ProjectedTable*>(&table);
+  for (const auto& item : out.model->named_buffers())
+    if (item.key() == models::kFoldedBuffer) out.weights.emplace_back(models::kItemInput, item.value());
   for (const auto& item : out.model->named_parameters()) {
     auto value = item.value().detach();
+    if (item.key().starts_with(models::kFoldedPrefix)) continue;  // in the vectors above
     if (projected != nullptr && item.value().is_same(projected->projection)) continue;
     const bool rows = item.value().is_same(table.parameters().front());
     if (rows) out.table = item.key();
@@ -133,7 +137,7 @@ base::Json write_graphs(const Exported& what, const Draft& draft, const std::str
   const auto histories = encode.input("items", Type::kInt64, {"batch", "length"});
   const auto lengths = encode.input("lengths", Type::kInt64, {"batch"});
   encode.output(encoder->encode(encode, histories, lengths), "hidden", Type::kFloat, {"batch", dim});
-  write("encoder", encode, {"items", "lengths"}, {"hidden"});
+  write("encoder", encode, encode.inputs(), {"hidden"});
 
   OnnxGraph score("scores", weights);
   const auto hidden = score.input("hidden", Type::kFloat, {"batch", dim});
@@ -165,6 +169,26 @@ base::Json quality_of(const Exported& what, Workspace& space, const std::string&
   return {{"float32", metrics_of(*what.model, space)}, {"int8", metrics_of(rounded, space)}};
 }
 
+/// What a service must know to give the columns that vary with users and events; those of items are in the weights.
+base::Json columns_of_inputs(Workspace& space, const std::string& side) {
+  base::Json out = base::Json::object();
+  const auto taken = columns_of(space, side);
+  for (const auto& info : space.dataset().columns()) {
+    const auto name = info.full_name();
+    if (info.table == "item" || std::find(taken.begin(), taken.end(), name) == taken.end()) continue;
+    if (info.kind == "number") {
+      out[name] = {{"transform", info.transform}, {"mean", info.mean}, {"deviation", info.deviation}};
+      continue;
+    }
+    out[name] = {{"width", info.width}, {"missing", data::kMissingCode}, {"other", data::kOtherCode}};
+    auto& codes = out[name]["codes"] = base::Json::object();
+    const auto vocabulary = space.dataset().vocabulary(name);
+    for (std::int64_t i = 0; i < vocabulary.size(); ++i)
+      codes[std::string(vocabulary.at(i))] = data::kFirstValueCode + i;
+  }
+  return out;
+}
+
 /// The model's own description, numbers as numbers.
 base::Json spec_json(const std::map<std::string, std::string>& spec) {
   base::Json out;
@@ -184,12 +208,18 @@ void ExportOptions::describe(base::Fields& fields) {
   fields.flag("replace", replace, "an export that is there already");
 }
 
+std::vector<std::string> columns_of(const Workspace& space, const std::string& side) {
+  return models::columns_of(options_of(space, side).model.options.get());
+}
+
 std::shared_ptr<models::SequenceModel> finished_model(Workspace& space, const std::string& side) {
   const auto record = read_stage(space.folder(side));
   if (!record || !record->done)
     throw CheckpointError(space.folder(side).string(),
                           "holds no finished " + side + ": run 'decant run' with this job file first");
-  return space.load_model(options_of(space, side), side);
+  auto model = space.load_model(options_of(space, side), side);
+  model->prepare_serving();
+  return model;
 }
 
 base::Json export_model(Workspace& space, const ExportOptions& options, const fs::path& wanted) {
@@ -214,6 +244,7 @@ base::Json export_model(Workspace& space, const ExportOptions& options, const fs
                   {"weights", base::Json::object()},
                   {"onnx", onnx ? base::Json::object() : base::Json()},
                   {"quality", nullptr}};
+  if (auto columns = columns_of_inputs(space, options.side); !columns.empty()) spec["columns"] = std::move(columns);
   write_ids(space.dataset(), draft.path(kIds));
   const auto add = [&](const std::string& mark, const models::NamedTensors& weights) {
     const auto file = "model" + mark + ".safetensors";

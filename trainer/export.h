@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/options.h"
 #include "trainer/workspace.h"
@@ -22,6 +23,9 @@ struct ExportOptions : base::Options {
 /// On the CPU, one rank. Throws ConfigError for a side that cannot be exported so and for a folder that may not be
 /// replaced, CheckpointError for a model that is not finished.
 [[nodiscard]] base::Json export_model(Workspace& space, const ExportOptions& options, const std::filesystem::path& to);
+
+/// Columns that the model of a side takes.
+[[nodiscard]] std::vector<std::string> columns_of(const Workspace& space, const std::string& side);
 
 /// The finished model of a side ("teacher", "student", "control"). Throws CheckpointError when there is none.
 [[nodiscard]] std::shared_ptr<models::SequenceModel> finished_model(Workspace& space, const std::string& side);

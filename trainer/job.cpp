@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "models/ready_model.h"
+#include "trainer/columns.h"
 #include "trainer/folds.h"
 #include "trainer/label_checks.h"
 #include "trainer/online_teacher.h"
@@ -239,6 +240,7 @@ void JobOptions::check() const {
   check_side("teacher", teacher, *registries_);
   check_side("student", student, *registries_);
   for (const auto& [name, side] : teachers) check_side("teachers." + name, *side, *registries_);
+  check_columns(*this);
   check_label_sets(*this);
   check_stages();
   check_frozen();

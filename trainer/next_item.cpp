@@ -88,11 +88,21 @@ torch::Tensor sum_at_once(Loss& loss, LossInputs in) {
   return value.detach() + (carried - carried.detach());
 }
 
+torch::Tensor tensor_of(const data::RaggedColumn& column, std::int64_t tokens) {
+  if (column.values.empty() && !column.numbers.empty()) {
+    auto numbers = at::empty({tokens}, torch::kFloat32);
+    std::copy(column.numbers.begin(), column.numbers.end(), numbers.data_ptr<float>());
+    return numbers;
+  }
+  const auto codes = view_of(column.values);
+  return column.width == 1 ? codes : codes.view({tokens, column.width});
+}
+
 }  // namespace
 
 models::Inputs make_inputs(const data::PackedBatch& batch, torch::Device device, std::uint64_t step_key) {
   models::Inputs inputs;
-  for (const auto& column : batch.columns) inputs.columns[column.name] = put(view_of(column.values), device);
+  for (const auto& column : batch.columns) inputs.columns[column.name] = put(tensor_of(column, batch.tokens()), device);
   inputs.offsets = batch.offsets;
   auto positions = at::empty({batch.tokens()}, torch::kInt64);
   for (std::size_t s = 0; s + 1 < batch.offsets.size(); ++s)

@@ -22,8 +22,9 @@ constexpr double kMib = 1 << 20;
 /// Float32 values, gradient and both moments of AdamW of what is trained.
 /// A table that is sharded lies on all ranks together.
 base::Json model_plan(const SideOptions& side, const Registries& registries, std::int64_t items,
-                      std::int64_t teacher_width, int shards) {
+                      std::int64_t teacher_width, int shards, const models::InputColumnMap& columns) {
   models::ModelContext context{items, 0, teacher_width};
+  context.columns = &columns;
   const auto whole = registries.models.make(side.model, context)->parameter_count();
   const auto trained = whole.encoder + whole.table / shards;
   context.exported = true;
@@ -36,9 +37,11 @@ base::Json model_plan(const SideOptions& side, const Registries& registries, std
 
 /// A set's size, and the time that one block of an untrained teacher takes, times all blocks.
 base::Json labels_plan(const JobOptions& job, const LabelSetOptions& set, const Registries& registries,
-                       const data::Dataset& dataset, int ranks) {
-  const auto teacher =
-      registries.models.make(find_teacher(job, set.teacher)->model, models::ModelContext{dataset.info().items, 0, -1});
+                       Workspace& space, int ranks) {
+  const auto& dataset = space.dataset();
+  models::ModelContext context{dataset.info().items, 0, -1};
+  context.columns = &space.columns();
+  const auto teacher = registries.models.make(find_teacher(job, set.teacher)->model, context);
   teacher->eval();
   const auto kind = set.make_kind();
   data::LabelSpec spec;
@@ -163,14 +166,16 @@ base::Json Pipeline::plan(JobOptions& job, const Registries& registries, int ran
   out["dataset"] = {{"rows", info.rows}, {"items", info.items}, {"events", info.events}};
   const auto shards = [&](const base::Json& side) { return std::max(1, table_shards(side, ranks)); };
   const auto& resolved = planner.space().resolved;
-  out["teacher"] = model_plan(job.teacher, registries, info.items, -1, shards(resolved.at("teacher")));
+  const auto& columns = planner.space().columns();
+  out["teacher"] = model_plan(job.teacher, registries, info.items, -1, shards(resolved.at("teacher")), columns);
   for (const auto& [name, side] : job.teachers)
-    out["teachers"][name] = model_plan(*side, registries, info.items, -1, shards(resolved.at("teachers").at(name)));
-  out["student"] =
-      model_plan(job.student, registries, info.items, teacher_width(job, registries), shards(resolved.at("student")));
+    out["teachers"][name] =
+        model_plan(*side, registries, info.items, -1, shards(resolved.at("teachers").at(name)), columns);
+  out["student"] = model_plan(job.student, registries, info.items, teacher_width(job, registries),
+                              shards(resolved.at("student")), columns);
   const auto length = registries.models.make(job.teacher.model, models::ModelContext{info.items, 0})->max_length();
   for (const auto& name : made_sets(job, registries))
-    out["labels"][name] = labels_plan(job, *job.labels.find(name), registries, dataset, ranks);
+    out["labels"][name] = labels_plan(job, *job.labels.find(name), registries, planner.space(), ranks);
   out["memory_a_rank_mib"] = memory_plan(job, out, planner.space().dataset_folder());
   const data::Sampler sampler(dataset, job.batch, length, static_cast<std::uint64_t>(job.run.seed));
   out["steps_an_epoch"] = sampler.steps(0);

@@ -52,20 +52,24 @@ void RecommendOptions::describe(base::Fields& fields) {
   fields.real("diversity", diversity, {0, 0.99}, "weight of being unlike what is chosen already; 0: the score alone");
 }
 
-Recommender::Recommender(std::shared_ptr<models::SequenceModel> model, const RecommendOptions& options, ItemRules rules)
-    : model_(std::move(model)), options_(options), rules_(std::move(rules)) {
+Recommender::Recommender(std::shared_ptr<models::SequenceModel> model, const RecommendOptions& options, ItemRules rules,
+                         data::UserColumns users)
+    : model_(std::move(model)), options_(options), rules_(std::move(rules)), users_(std::move(users)) {
   if (options_.per_category > 0 && rules_.category.empty())
     throw base::ConfigError("--per-category needs --categories, a file of items and their categories");
   model_->eval();
 }
 
-torch::Tensor Recommender::hidden_of(const Histories& histories) const {
+torch::Tensor Recommender::hidden_of(const Histories& histories, const std::vector<std::int64_t>& users) const {
   data::PackedBatch batch;
   batch.offsets = {0};
   batch.columns = {{"items", {}}};
+  users_.begin(batch);
   auto& items = batch.columns.front().values;
-  for (const auto& history : histories) {
+  for (std::size_t i = 0; i < histories.size(); ++i) {
+    const auto& history = histories[i];
     const auto used = std::min<std::ptrdiff_t>(std::ssize(history), model_->max_length());
+    users_.add(batch, users[i], used);
     items.insert(items.end(), history.end() - used, history.end());
     batch.sample_ids.push_back(std::ssize(batch.sample_ids));
     batch.window_starts.push_back(std::ssize(history) - used);
@@ -132,18 +136,21 @@ Recommender::Candidates Recommender::diverse(const Candidates& pool) const {
   return out;
 }
 
-std::vector<std::vector<Recommended>> Recommender::operator()(const Histories& histories) {
+std::vector<std::vector<Recommended>> Recommender::operator()(const Histories& histories,
+                                                              const std::vector<std::int64_t>& users) {
   const torch::NoGradGuard no_grad;
   Histories known;
   std::vector<std::size_t> places;
+  std::vector<std::int64_t> rows;
   for (std::size_t i = 0; i < histories.size(); ++i) {
     if (histories[i].empty()) continue;
     known.push_back(histories[i]);
     places.push_back(i);
+    rows.push_back(users.empty() ? -1 : users[i]);
   }
   std::vector<Candidates> out(histories.size());
   if (known.empty()) return out;
-  auto found = best(hidden_of(known), known, options_.diversity > 0 ? kPoolFactor * options_.k : options_.k);
+  auto found = best(hidden_of(known, rows), known, options_.diversity > 0 ? kPoolFactor * options_.k : options_.k);
   for (std::size_t i = 0; i < places.size(); ++i)
     out[places[i]] = options_.diversity > 0 ? diverse(found[i]) : std::move(found[i]);
   return out;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/options.h"
+#include "data/batch_columns.h"
 #include "models/model.h"
 
 namespace decant::trainer {
@@ -37,17 +38,21 @@ struct ItemRules {
 /// Not thread-safe. The order is that of the evaluation's ranking: by logit, ties lower id first.
 class Recommender {
  public:
-  Recommender(std::shared_ptr<models::SequenceModel> model, const RecommendOptions& options, ItemRules rules);
+  /// `users`: the columns of users that the model takes.
+  Recommender(std::shared_ptr<models::SequenceModel> model, const RecommendOptions& options, ItemRules rules,
+              data::UserColumns users = {});
   /// Up to k items for each history (item ids in the order of time, the last `max_length` are used), the best first; none
   /// for an empty history. `diversity` d above 0 chooses from the 10 k best by maximal marginal relevance (Carbonell,
   /// Goldstein 1998): (1 - d) times the score, scaled to [0, 1] over those, less d times the largest cosine to an item
   /// that is chosen already. Throws NumericError for a score that is not finite.
+  /// `users` [histories]: the row of each one's user in the dataset, -1: nobody that is known; empty: nobody is.
   [[nodiscard]] std::vector<std::vector<Recommended>> operator()(
-      const std::vector<std::vector<std::int64_t>>& histories);
+      const std::vector<std::vector<std::int64_t>>& histories, const std::vector<std::int64_t>& users = {});
 
  private:
   using Candidates = std::vector<Recommended>;
-  [[nodiscard]] torch::Tensor hidden_of(const std::vector<std::vector<std::int64_t>>& histories) const;
+  [[nodiscard]] torch::Tensor hidden_of(const std::vector<std::vector<std::int64_t>>& histories,
+                                        const std::vector<std::int64_t>& users) const;
   /// The `count` best items of every row that the rules and its history admit, fewer where there are not as many.
   [[nodiscard]] std::vector<Candidates> best(const torch::Tensor& hidden,
                                              const std::vector<std::vector<std::int64_t>>& histories,
@@ -57,6 +62,7 @@ class Recommender {
   std::shared_ptr<models::SequenceModel> model_;
   RecommendOptions options_;
   ItemRules rules_;
+  data::UserColumns users_;
 };
 
 }  // namespace decant::trainer

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "models/ready_model.h"
+#include "trainer/columns.h"
 #include "trainer/errors.h"
 #include "trainer/loss_stages.h"
 #include "trainer/sharded_parameters.h"
@@ -28,6 +29,7 @@ base::Json train_part(const base::Json& side) {
 base::Json model_part(const base::Json& side) {
   base::Json model = side.at("model");
   if (model.contains("table") && model["table"].is_object()) model["table"].erase("shards");
+  if (model.contains("columns") && model["columns"].empty()) model.erase("columns");  // as before there were any
   return model;
 }
 
@@ -45,6 +47,11 @@ void check_same_network(const std::map<std::string, std::string>& metadata, cons
 /// Whether there is anything to balance among these losses: the control may have none.
 bool balances(const BalanceOptions& balance, const base::Json& losses) {
   return balance.on() && losses.size() > 1 && losses.contains(balance.reference);
+}
+
+/// Nothing of a model without columns: as before there were any.
+void add_columns(base::Json& parts, const base::KindOptions& model, const data::Dataset& dataset) {
+  if (auto hashes = column_hashes(model, dataset); !hashes.is_null()) parts["columns"] = std::move(hashes);
 }
 
 /// Raised when a change of the code changes results, so that old stages are not taken for new ones.
@@ -76,15 +83,26 @@ fs::path Workspace::dataset_folder() const {
 const data::Dataset& Workspace::dataset() {
   if (!dataset_ && job.data.dataset.empty() && !fs::exists(dataset_folder() / "manifest.json"))
     throw base::FileError(dataset_folder().string(), "is not there yet: run 'decant import' (or 'decant run') first");
-  if (!dataset_)
-    dataset_ = std::make_unique<data::Dataset>(dataset_folder(), static_cast<std::size_t>(job.data.cache_mib) << 20);
+  if (dataset_) return *dataset_;
+  auto opened = std::make_unique<data::Dataset>(dataset_folder(), static_cast<std::size_t>(job.data.cache_mib) << 20);
+  check_columns(job, opened->columns());
+  const auto asked = columns_asked(job);
+  opened->keep_columns({asked.begin(), asked.end()});
+  columns_ = input_columns(*opened, asked);
+  dataset_ = std::move(opened);
   return *dataset_;
+}
+
+const models::InputColumnMap& Workspace::columns() {
+  static_cast<void>(dataset());
+  return columns_;
 }
 
 models::ModelContext Workspace::context_of(const SideOptions& side, std::uint64_t salt) {
   models::ModelContext model_context;
   model_context.items = dataset().info().items;
   model_context.seed = base::key_of(seed_of(salt), salt);
+  model_context.columns = &columns();
   model_context.teacher_width = &side == &job.student ? teacher_width(job, registries) : -1;
   model_context.exchange = [this](std::int64_t shards) {
     return exchanges_.at(shards == 0 ? context.world()
@@ -175,8 +193,10 @@ std::string Workspace::teacher_key(const std::string& teacher) {
   if (!options.weights.empty())
     return stage_key({{"catalogue", dataset().info().catalogue_hash},
                       {"model", model_part(side)},
+                      {"columns", column_hashes(options.model, dataset())},
                       {"weights", base::hash_hex(base::read_file(options.weights))}});
   auto parts = common_parts();
+  add_columns(parts, options.model, dataset());
   for (const char* part : {"optimizer", "losses"}) parts[part] = side.at(part);
   parts["model"] = model_part(side);
   parts["train"] = train_part(side);
@@ -197,6 +217,7 @@ std::string Workspace::teacher_hash(const std::string& teacher) {
 
 std::string Workspace::student_key(bool with_teacher) {
   auto parts = common_parts();
+  add_columns(parts, job.student.model, dataset());
   const auto& side = resolved.at("student");
   parts["optimizer"] = side.at("optimizer");
   parts["model"] = model_part(side);

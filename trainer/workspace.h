@@ -8,6 +8,7 @@
 
 #include "data/dataset.h"
 #include "data/label_store.h"
+#include "models/input_columns.h"
 #include "models/model.h"
 #include "trainer/context.h"
 #include "trainer/folds.h"
@@ -44,6 +45,8 @@ class Workspace {
   [[nodiscard]] const data::Dataset& dataset();
   /// Forgets the open dataset (after an import).
   void close_dataset() { dataset_.reset(); }
+  /// What models are told of its columns.
+  [[nodiscard]] const models::InputColumnMap& columns();
 
   /// A fresh model of a side on the communicator's device; `salt` tells teacher from student. `with_teacher`: its table
   /// may begin with the teacher's item vectors.
@@ -94,6 +97,7 @@ class Workspace {
   void make_exchanges();
   std::map<int, std::shared_ptr<models::Exchange>> exchanges_;  // by ranks that hold a table together
   std::unique_ptr<data::Dataset> dataset_;
+  models::InputColumnMap columns_;
 };
 
 /// Salts of the two sides' randomness; the control shares the student's, so that only the teacher differs.

@@ -16,14 +16,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+class ItemVectors(nn.Embedding):
+    """Item vectors: `weight` is scored against. An export of a model that takes columns of items has `input` beside it:
+    those vectors with what the columns add, which histories are looked up in."""
+
+    def __init__(self, items: int, dim: int) -> None:
+        super().__init__(items, dim)
+        nn.init.normal_(self.weight, std=0.02)
+        self.register_parameter('input', None)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.weight if self.input is None else self.input)
+
+
 class GRU4Rec(nn.Module):
     """ids [tokens] int64, offsets [sequences + 1] int64 -> hidden [tokens, dim]; scores are hidden @ item.weight.T."""
 
     def __init__(self, items: int, dim: int, hidden: int, layers: int, max_length: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout, self.max_length = dropout, max_length
-        self.item = nn.Embedding(items, dim)
-        nn.init.normal_(self.item.weight, std=0.02)
+        self.item = ItemVectors(items, dim)
         self.layers = nn.ModuleList(nn.GRUCell(hidden if i else dim, hidden) for i in range(layers))
         if hidden != dim:
             self.out = nn.Linear(hidden, dim)
@@ -61,9 +73,13 @@ def load(path: Path | str) -> GRU4Rec:
     """Reads what decant or save() wrote."""
     with safe_open(path, 'pt') as file:
         tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    if columns := [name for name in tensors if name.startswith('columns.')]:
+        raise ValueError(f'{path} has inputs beside items ({columns[0]}): take the export of a model with columns of items only')
     if metadata.get('model') != 'gru4rec':
         raise ValueError(f'{path} holds a model of kind {metadata.get("model", "unknown")}')
     model = GRU4Rec(*(int(metadata[size]) for size in ('items', 'dim', 'hidden', 'layers', 'max_length')))
+    if 'item.input' in tensors:
+        model.item.input = nn.Parameter(torch.empty_like(tensors['item.input']))
     model.load_state_dict(tensors)
     return model.eval()
 

@@ -17,6 +17,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+class ItemVectors(nn.Embedding):
+    """Item vectors: `weight` is scored against. An export of a model that takes columns of items has `input` beside it:
+    those vectors with what the columns add, which histories are looked up in."""
+
+    def __init__(self, items: int, dim: int) -> None:
+        super().__init__(items, dim)
+        nn.init.normal_(self.weight, std=0.02)
+        self.register_parameter('input', None)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.weight if self.input is None else self.input)
+
+
 def spans(offsets: Tensor) -> Iterator[tuple[int, int]]:
     """Begin and end of each sequence of a packed batch."""
     ends = offsets.tolist()
@@ -51,9 +64,8 @@ class SASRec(nn.Module):
         if dim % heads:
             raise ValueError(f'dim {dim} is not a multiple of heads {heads}')
         self.heads, self.dropout = heads, dropout
-        self.item, self.position = nn.Embedding(items, dim), nn.Embedding(max_length, dim)
-        for table in (self.item, self.position):
-            nn.init.normal_(table.weight, std=0.02)
+        self.item, self.position = ItemVectors(items, dim), nn.Embedding(max_length, dim)
+        nn.init.normal_(self.position.weight, std=0.02)
         self.blocks = nn.ModuleList(Block(dim, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
 
@@ -82,6 +94,8 @@ def load(path: Path | str, heads: int | None = None) -> SASRec:
     """Reads what decant or save() wrote. All sizes but the number of heads follow from the shapes."""
     with safe_open(path, 'pt') as file:
         tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    if columns := [name for name in tensors if name.startswith('columns.')]:
+        raise ValueError(f'{path} has inputs beside items ({columns[0]}): take the export of a model with columns of items only')
     if metadata.get('model', 'sasrec') != 'sasrec':
         raise ValueError(f'{path} holds a model of kind {metadata["model"]}')
     if heads is None and 'heads' not in metadata:
@@ -89,6 +103,8 @@ def load(path: Path | str, heads: int | None = None) -> SASRec:
     (items, dim), max_length = tensors['item.weight'].shape, len(tensors['position.weight'])
     layers = len({name.split('.')[1] for name in tensors if name.startswith('blocks.')})
     model = SASRec(items, dim, layers, heads or int(metadata['heads']), max_length)
+    if 'item.input' in tensors:
+        model.item.input = nn.Parameter(torch.empty_like(tensors['item.input']))
     model.load_state_dict(tensors)
     return model.eval()
 

@@ -1,0 +1,104 @@
+#include "trainer/columns.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+
+namespace decant::trainer {
+namespace {
+
+torch::Tensor tensor_of(const data::Column& column, std::int64_t rows) {
+  if (column.info.kind == "number") {
+    auto out = at::empty({rows}, torch::kFloat32);
+    std::copy(column.numbers.begin(), column.numbers.end(), out.data_ptr<float>());
+    return out;
+  }
+  auto out = at::empty({rows, column.info.width}, torch::kInt64);
+  std::copy(column.codes.begin(), column.codes.end(), out.data_ptr<std::int64_t>());
+  return out;
+}
+
+bool is_input(const data::ColumnInfo& info) { return info.kind == "category" || info.kind == "number"; }
+
+/// What a job may take: by full name, whether teachers alone may.
+using KnownColumns = std::map<std::string, bool>;
+
+void check_side(const std::string& side, const SideOptions& options, bool teacher, const KnownColumns& known,
+                const std::function<bool(const std::string&)>& judged) {
+  for (const auto& name : models::columns_of(options.model.options.get())) {
+    if (!judged(name)) continue;
+    const auto at = known.find(name);
+    std::vector<std::string> names;
+    for (const auto& [column, teacher_only] : known) names.push_back(column);
+    const std::string key = "'" + side + ".model.columns': ";
+    if (at == known.end())
+      throw base::ConfigError(key + "there is no column '" + name + "' in the dataset (" +
+                              (names.empty() ? "it has none" : "it has: " + base::join(names)) + ")");
+    if (at->second && !teacher)
+      throw base::ConfigError(key + "'" + name + "' is teacher_only: it is not there when the student serves");
+  }
+}
+
+void check_sides(const JobOptions& job, const KnownColumns& known,
+                 const std::function<bool(const std::string&)>& judged) {
+  check_side("teacher", job.teacher, true, known, judged);
+  for (const auto& [name, side] : job.teachers) check_side("teachers." + name, *side, true, known, judged);
+  check_side("student", job.student, false, known, judged);
+}
+
+}  // namespace
+
+std::set<std::string> columns_asked(const JobOptions& job) {
+  std::set<std::string> out;
+  const auto add = [&](const SideOptions& side) {
+    const auto names = models::columns_of(side.model.options.get());
+    out.insert(names.begin(), names.end());
+  };
+  add(job.teacher);
+  add(job.student);
+  for (const auto& [name, side] : job.teachers) add(*side);
+  return out;
+}
+
+void check_columns(const JobOptions& job, const std::vector<data::ColumnInfo>& columns) {
+  KnownColumns known;
+  for (const auto& info : columns)
+    if (is_input(info)) known[info.full_name()] = info.teacher_only();
+  check_sides(job, known, [](const auto&) { return true; });
+}
+
+void check_columns(const JobOptions& job) {
+  if (!job.data.dataset.empty()) return;
+  KnownColumns known;
+  for (const auto& [table, attributes] :
+       {std::pair("item.", &job.data.import.items), {"user.", &job.data.import.users}})
+    for (const auto& [name, column] : attributes->columns)
+      if (column->kind != "text") known[table + name] = column->teacher_only;
+  check_sides(job, known, [](const auto& name) { return !name.starts_with("event."); });
+}
+
+models::InputColumnMap input_columns(const data::Dataset& dataset, const std::set<std::string>& asked) {
+  models::InputColumnMap out;
+  for (const auto& info : dataset.columns()) {
+    if (!is_input(info)) continue;
+    auto& column = out[info.full_name()];
+    column.number = info.kind == "number";
+    column.values = info.values;
+    column.width = info.width;
+    if (info.table == "item" && asked.contains(info.full_name()))
+      column.of_items = tensor_of(dataset.column(info.full_name()), dataset.info().items);
+  }
+  return out;
+}
+
+base::Json column_hashes(const base::KindOptions& model, const data::Dataset& dataset) {
+  base::Json out;
+  const auto taken = models::columns_of(model.options.get());
+  for (const auto& info : dataset.columns())
+    if (std::find(taken.begin(), taken.end(), info.full_name()) != taken.end()) out[info.full_name()] = info.hash;
+  return out;
+}
+
+}  // namespace decant::trainer
