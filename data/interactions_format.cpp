@@ -77,8 +77,8 @@ class Judge {
   [[nodiscard]] Verdict malformed(const Record& record, Value value, const std::string& what, std::string& wrong) const {
     constexpr std::size_t kShown = 40;
     const auto text = cell_of(record, value).text;
-    wrong = columns_[static_cast<std::size_t>(value)].name + " '" + std::string(text.substr(0, kShown)) +
-            (text.size() > kShown ? "...'" : "'") + " is no " + what;
+    wrong = columns_[static_cast<std::size_t>(value)].name + " '" + printable(text, kShown) +
+            "' is no " + what;
     return Verdict::kMalformed;
   }
 

@@ -4,12 +4,19 @@
 #include <limits>
 #include <stdexcept>
 
+#include "data/id_text.h"
 #include "data/parquet_module.h"
 #include "data/record_formats.h"
 
 namespace decant::data {
 
 namespace {
+
+/// Arrow's messages end in blanks, line ends and zeros at times.
+std::string_view trimmed_end(std::string_view text) {
+  while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.remove_suffix(1);
+  return text;
+}
 
 /// The module is found by the program's run path: beside it, or in ../lib/decant.
 OpenParquet load_module(const std::string& path) {
@@ -64,7 +71,7 @@ class ParquetRecords final : public RecordReader {
     try {
       action();
     } catch (const std::runtime_error& error) {
-      throw DataError(path_, std::string("as Parquet: ") + error.what());
+      throw DataError(path_, "as Parquet: " + printable(trimmed_end(error.what())));
     }
   }
 

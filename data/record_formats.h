@@ -42,7 +42,7 @@ class Emptiness {
   const std::vector<std::string>& texts_;
 };
 
-/// "a, b, c", cut where it is long.
+/// "a, b, c" for a message, cut where it is long.
 [[nodiscard]] std::string shown_list(const std::vector<std::string>& names);
 
 }  // namespace decant::data

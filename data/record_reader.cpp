@@ -1,5 +1,6 @@
 #include "data/record_reader.h"
 
+#include "data/id_text.h"
 #include "data/record_formats.h"
 
 namespace decant::data {
@@ -12,9 +13,7 @@ constexpr std::string_view kParquet = "PAR1\x15";
 }  // namespace
 
 std::string shown_list(const std::vector<std::string>& names) {
-  constexpr std::size_t kMost = 300;
-  auto list = base::join(names);
-  return list.size() > kMost ? list.substr(0, kMost) + " ..." : list;
+  return printable(base::join(names));
 }
 
 std::unique_ptr<RecordReader> make_record_reader(const RecordOptions& options, std::vector<WantedColumn> columns,
