@@ -127,6 +127,8 @@ void AttributeOptions::check() const {
       throw base::ConfigError(
           "'" + key + "': the name may have letters, digits, '_' and '-' only ('column' says what it is in the file)");
     column->check(key);
+    if (column->missing == "drop" || column->negative == "drop")
+      throw base::ConfigError("'" + key + "': 'drop' is for columns of events: there is no event here to drop");
   }
 }
 

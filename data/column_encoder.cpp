@@ -99,10 +99,6 @@ ColumnCollector::ColumnCollector(std::string table, std::string name, const Colu
       options_(options),
       rows_(static_cast<std::size_t>(rows)),
       set_(rows_, false) {
-  for (const auto& [choice, key] : {std::pair(options.missing, "missing"), {options.negative, "negative"}})
-    if (choice == "drop")
-      throw base::ConfigError("'" + table_ + "s.columns." + name_ + "." + key +
-                              ": drop' is for columns of events: there is no event here to drop");
   if (options.kind == "category") raw_.resize(rows_);
   if (options.kind == "number") numbers_.assign(rows_, kNone);
   if (options.kind == "text") shown_.resize(rows_);

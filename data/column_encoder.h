@@ -57,7 +57,7 @@ struct Column {
 /// Collects the values of a column of items or users, in any order of rows; a row's later value is not looked at.
 class ColumnCollector {
  public:
-  /// References must outlive it. Throws ConfigError for options that only columns of events can have.
+  /// References must outlive it. REQUIRES: options without 'drop'.
   ColumnCollector(std::string table, std::string name, const ColumnOptions& options, std::int64_t rows);
   /// Text of a row, empty: missing. Returns what is wrong with it, or nothing.
   [[nodiscard]] std::string set(std::int64_t row, std::string_view text);

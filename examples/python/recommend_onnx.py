@@ -27,14 +27,21 @@ class Recommender:
         self.ids = {name: i for i, name in enumerate(self.names)}
         self.window = json.loads((folder / 'spec.json').read_text())['model']['max_length']
 
-    def hidden(self, histories: list[list[int]]) -> np.ndarray:
-        """States of histories of item numbers, none of them empty."""
+    def hidden(self, histories: list[list[int]], columns: dict[str, np.ndarray] | None = None) -> np.ndarray:
+        """States of histories of item numbers, none of them empty. `columns`: what the model takes of users and events,
+        coded as spec.json says; what is not given is missing."""
         windows = [history[-self.window:] for history in histories]
         lengths = np.array([len(window) for window in windows])
         items = np.zeros((len(windows), lengths.max()), np.int64)  # what is behind a history does not matter
         for row, window in enumerate(windows):
             items[row, :len(window)] = window
-        return self.encoder.run(['hidden'], {'items': items, 'lengths': lengths})[0]
+        inputs = {'items': items, 'lengths': lengths, **(columns or {})}
+        sizes = {'batch': items.shape[0], 'length': items.shape[1]}
+        for node in self.encoder.get_inputs():
+            if node.name not in inputs:
+                kind = np.int64 if node.type == 'tensor(int64)' else np.float32
+                inputs[node.name] = np.zeros([sizes.get(size, size) for size in node.shape], kind)
+        return self.encoder.run(['hidden'], inputs)[0]
 
     def __call__(self, histories: list[list[str]], k: int = 10) -> list[list[tuple[str, float]]]:
         """The k best items that a history has not; items that the catalogue has not are passed over."""

@@ -132,7 +132,7 @@ def check_refusals(decant):
     decant.fails(2, *asks, "data.import.items.columns.price.missing=drop", says=["items.columns.price", "drop"])
     decant.fails(2, *asks, "data.import.items.columns.kind.transform=log", says=["items.columns.kind", "transform"])
     decant.fails(2, *asks, "data.import.items.files=[]", says=["items.columns", "no 'items.files'"])
-    decant.fails(2, *asks, "data.import.items.columns.price.missing=stop", says=["has no price", "missing: stop"])
+    decant.fails(3, *asks, "data.import.items.columns.price.missing=stop", "--set", "run.folder=other", says=["items.csv: line", "item.price", "missing: stop"])
     # The dataset says it too, where the job imports nothing.
     decant.fails(2, *asks, "student.model.columns=[item.margin]", "--set", "data.dataset=run/dataset", "--set", "run.folder=other",
                  "--set", "data.import.items.columns.margin.teacher_only=false", says=["item.margin", "teacher_only"])
