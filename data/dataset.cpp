@@ -1,6 +1,7 @@
 #include "data/dataset.h"
 
 #include <algorithm>
+#include <optional>
 #include <span>
 
 #include "data/dataset_reader.h"
@@ -20,10 +21,10 @@ void add_window(PackedBatch& batch, std::int64_t row, std::span<const std::uint3
   batch.offsets.push_back(static_cast<std::int64_t>(items.size()));
 }
 
-void add_target(PackedBatch& batch, std::int64_t token, std::uint32_t item) {
+void add_target(PackedBatch& batch, std::int64_t token, std::uint32_t item, float weight = 1.0F) {
   batch.target_tokens.push_back(token);
   batch.target_ids.push_back(item);
-  batch.target_weights.push_back(1.0F);
+  batch.target_weights.push_back(weight);
 }
 
 /// The items of the whole history without the target, distinct and ascending.
@@ -62,10 +63,13 @@ const char* name_of(Split split) {
 }
 
 struct Dataset::Impl {
+  Impl(const fs::path& folder, std::size_t cache_bytes) : reader(folder, cache_bytes) {}
   DatasetReader reader;
+  std::optional<std::size_t> weights = reader.find_column("event.weight");
 };
 
-Dataset::Dataset(const fs::path& folder, std::size_t cache_bytes) : impl_(new Impl{{folder, cache_bytes}}) {}
+Dataset::Dataset(const fs::path& folder, std::size_t cache_bytes)
+    : impl_(std::make_unique<Impl>(folder, cache_bytes)) {}
 Dataset::~Dataset() = default;
 
 const DatasetInfo& Dataset::info() const { return impl_->reader.info(); }
@@ -74,9 +78,18 @@ std::int64_t Dataset::block_rows() const { return kBlockRows; }
 std::int64_t Dataset::cached_rows() const { return impl_->reader.cached_rows(); }
 const std::vector<std::int64_t>& Dataset::training_counts() const { return impl_->reader.counts(); }
 
+const std::vector<ColumnInfo>& Dataset::columns() const { return impl_->reader.columns(); }
+std::int64_t Dataset::training_length(std::int64_t row) const { return impl_->reader.split(row).training; }
+
+std::int64_t Dataset::history_length(Split split, std::int64_t row) const {
+  if (split == Split::kTrain) throw base::ConfigError("evaluation takes the valid or the test split");
+  const RowSplit places = impl_->reader.split(row);
+  const std::uint32_t target = split == Split::kTest ? places.test : places.valid;
+  return target == kNoTarget ? -1 : static_cast<std::int64_t>(target);
+}
+
 std::int64_t Dataset::training_targets(std::int64_t row, std::int64_t max_length) const {
-  return std::clamp<std::int64_t>(training_length(impl_->reader.length(row)) - 1, 0,
-                                  std::max<std::int64_t>(0, max_length));
+  return std::clamp<std::int64_t>(training_length(row) - 1, 0, std::max<std::int64_t>(0, max_length));
 }
 
 void Dataset::visit_users(const std::function<void(std::int64_t, std::string_view)>& visit) const {
@@ -96,8 +109,7 @@ std::string Dataset::item_name(std::int64_t item) const {
 
 std::vector<std::int64_t> Dataset::training_events(std::int64_t row) const {
   const RowEvents events = impl_->reader.events(row);
-  const auto count = training_length(static_cast<std::int64_t>(events.items.size()));
-  return {events.items.begin(), events.items.begin() + count};
+  return {events.items.begin(), events.items.begin() + training_length(row)};
 }
 
 PackedBatch Dataset::training_batch(const std::vector<std::int64_t>& rows, std::int64_t max_length) const {
@@ -106,12 +118,17 @@ PackedBatch Dataset::training_batch(const std::vector<std::int64_t>& rows, std::
   for (const std::int64_t row : rows) {
     if (training_targets(row, max_length) == 0) continue;
     const RowEvents events = impl_->reader.events(row);
-    const auto training = events.items.first(static_cast<std::size_t>(training_length(length(row))));
+    const auto training = events.items.first(static_cast<std::size_t>(training_length(row)));
     std::int64_t token = batch.tokens();
     add_window(batch, row, training.first(training.size() - 1), max_length);
     // Every input predicts the event after it.
-    const auto targets = training.last(static_cast<std::size_t>(batch.tokens() - token));
-    for (const std::uint32_t item : targets) add_target(batch, token++, item);
+    const auto targets = static_cast<std::size_t>(batch.tokens() - token);
+    const std::size_t first = training.size() - targets;
+    for (std::size_t i = first; i < training.size(); ++i) add_target(batch, token++, training[i]);
+    if (!impl_->weights) continue;
+    const RowValues weights = impl_->reader.values(row, *impl_->weights);
+    std::copy_n(weights.numbers.begin() + static_cast<std::ptrdiff_t>(first), targets,
+                batch.target_weights.end() - static_cast<std::ptrdiff_t>(targets));
   }
   return batch;
 }
@@ -124,9 +141,10 @@ PackedBatch Dataset::evaluation_batch(Split split, std::int64_t first, std::int6
   batch.seen_offsets.push_back(0);
   const std::int64_t end = std::min(first + count, info().rows);
   for (std::int64_t row = first; row < end; ++row) {
-    if (length(row) < 3) continue;  // training only
+    const std::int64_t before = history_length(split, row);
+    if (before < 0) continue;
     const RowEvents events = impl_->reader.events(row);
-    const auto at = events.items.size() - (split == Split::kTest ? 1 : 2);
+    const auto at = static_cast<std::size_t>(before);
     const auto history = events.items.first(at);
     add_window(batch, row, history, max_length);
     add_target(batch, batch.tokens() - 1, events.items[at]);

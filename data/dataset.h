@@ -11,14 +11,15 @@
 #include <vector>
 
 #include "base/options.h"
+#include "data/column.h"
 #include "data/packed_batch.h"
 
 namespace decant::data {
 
 namespace fs = std::filesystem;
 
-/// leave-last-out: of n >= 3 events the last is test's target and the one before valid's; training sees the first
-/// n - 2. A row with fewer events is training only.
+/// Where a row's training ends and which events are the targets of valid and test is the split's to say: leave-last-out,
+/// temporal or given (docs/file_formats.md). A row may have a target without any training event.
 enum class Split { kTrain, kValid, kTest };
 [[nodiscard]] const char* name_of(Split split);
 
@@ -28,7 +29,7 @@ struct DatasetInfo {
   std::int64_t items = 0;      // catalogue: every item left after k-core, ids in order of first appearance
   std::int64_t events = 0;     // of all splits
   std::string catalogue_hash;  // over the ordered original ids
-  std::string content_hash;    // over catalogue, sequences and split rule
+  std::string content_hash;    // over catalogue, sequences, split and columns
   std::string split = "leave-last-out";
   std::string import_key;  // of the import that made it; empty when another program wrote it
 };
@@ -44,6 +45,12 @@ class Dataset {
   [[nodiscard]] const DatasetInfo& info() const;
   /// Events of a row, all splits.
   [[nodiscard]] std::int64_t length(std::int64_t row) const;
+  /// How many of them, from the first on, are training's.
+  [[nodiscard]] std::int64_t training_length(std::int64_t row) const;
+  /// Events before the target of `split` (valid or test); -1: the row has no such target.
+  [[nodiscard]] std::int64_t history_length(Split split, std::int64_t row) const;
+  /// Columns of items, users and events beside their ids.
+  [[nodiscard]] const std::vector<ColumnInfo>& columns() const;
   /// Targets of a row in training under a window of `max_length` inputs: min(training events - 1, max_length), >= 0.
   [[nodiscard]] std::int64_t training_targets(std::int64_t row, std::int64_t max_length) const;
   /// Rows of one read block; an order that stays inside groups of blocks reads each block once.
@@ -51,8 +58,8 @@ class Dataset {
   /// Rows that fit the cache, at least one block: the size of a shuffling group.
   [[nodiscard]] std::int64_t cached_rows() const;
 
-  /// The `last` windows of `rows` for training: up to `max_length` inputs, a target for each. Rows without a target
-  /// are left out.
+  /// The `last` windows of `rows` for training: up to `max_length` inputs, a target for each, weighted as the column
+  /// "event.weight" says where there is one. Rows without a target are left out.
   [[nodiscard]] PackedBatch training_batch(const std::vector<std::int64_t>& rows, std::int64_t max_length) const;
   /// Histories of the rows in [first, first + count), cut at the last row, that have a target in `split` (valid or
   /// test), one target each, with the seen items (of the whole history, not only the window; never the target itself).

@@ -23,6 +23,28 @@ base::Json describe_lengths(std::vector<std::uint32_t> lengths) {
           {"p99", at(0.99)},        {"max", lengths.back()}};
 }
 
+void add_values(const RowValues& values, base::Hasher& hasher) {
+  hasher.add(std::as_bytes(values.codes));
+  hasher.add(std::as_bytes(values.numbers));
+  hasher.add(std::as_bytes(values.times));
+}
+
+/// The columns as the manifest has them, those of events with the hashes of what is stored.
+std::vector<ColumnInfo> hash_columns(DatasetReader& reader) {
+  std::vector<ColumnInfo> columns = reader.columns();
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    if (columns[c].table != "event") continue;
+    base::Hasher hasher;
+    for (std::int64_t row = 0; row < reader.info().rows; ++row) add_values(reader.values(row, c), hasher);
+    columns[c].hash = hasher.hex();
+    if (columns[c].hash != reader.columns()[c].hash)
+      throw DataError(reader.info().folder.string(), "/events/" + columns[c].name, -1,
+                      "the values are not those that the manifest's hash was made of");
+    if (columns[c].kind == "category") (void)reader.vocabulary(c);
+  }
+  return columns;
+}
+
 /// Reads all events again and compares what the store says of them.
 void verify_events(DatasetReader& reader, const std::string& catalogue) {
   std::vector<std::int64_t> counts(static_cast<std::size_t>(reader.info().items));
@@ -30,15 +52,27 @@ void verify_events(DatasetReader& reader, const std::string& catalogue) {
   hasher.add(reader.lengths(), {});
   for (std::int64_t row = 0; row < reader.info().rows; ++row) {
     const RowEvents events = reader.events(row);
+    const RowSplit split = reader.split(row);
     hasher.add({}, events.items);
-    const auto training = training_length(static_cast<std::int64_t>(events.items.size()));
-    for (const std::uint32_t item : events.items.first(static_cast<std::size_t>(training))) ++counts[item];
+    hasher.add(split);
+    for (const std::uint32_t item : events.items.first(split.training)) ++counts[item];
   }
   const std::string folder = reader.info().folder.string();
-  if (hasher.hex(catalogue, reader.info().split) != reader.info().content_hash)
+  if (hasher.hex(catalogue, reader.info().split, hash_columns(reader)) != reader.info().content_hash)
     throw DataError(folder, "/sequences/items", -1, "the events are not those that the manifest's hash was made of");
   if (counts != reader.counts())
     throw DataError(folder, "/items/count", -1, "are not the counts of the training split");
+}
+
+/// Names of the columns, with their kinds: "event.kind (category, 5 codes)".
+base::Json describe_columns(const std::vector<ColumnInfo>& columns) {
+  base::Json out = base::Json::array();
+  for (const ColumnInfo& column : columns) {
+    std::string text = column.full_name() + " (" + column.kind;
+    if (column.kind == "category") text += ", " + std::to_string(column.values) + " codes";
+    out.push_back(text + (column.teacher_only() ? ", teacher only)" : ")"));
+  }
+  return out;
 }
 
 }  // namespace
@@ -50,26 +84,32 @@ base::Json inspect_dataset(const fs::path& folder) {
   if (catalogue != info.catalogue_hash)
     throw DataError(folder.string(), "/items/id", -1, "the items are not those that the manifest's hash was made of");
   verify_events(reader, catalogue);
-  std::int64_t bytes = 0, training_only = 0, without_target = 0;
+  std::int64_t bytes = 0, training_only = 0, without_target = 0, valid = 0, test = 0;
   for (std::size_t part = 0; part < reader.parts().size(); ++part) {
     (void)reader.users(part);
     bytes += reader.parts()[part].bytes;
   }
-  for (const std::uint32_t length : reader.lengths()) {
-    training_only += length < 3;
-    without_target += training_length(length) < 2;
+  for (std::int64_t row = 0; row < info.rows; ++row) {
+    const RowSplit split = reader.split(row);
+    training_only += split.valid == kNoTarget && split.test == kNoTarget;
+    without_target += split.training < 2;
+    valid += split.valid != kNoTarget;
+    test += split.test != kNoTarget;
   }
   const auto unseen = std::count(reader.counts().begin(), reader.counts().end(), 0);
   return {{"format", kDatasetFormat},
-          {"version", kDatasetVersion},
+          {"version", reader.version()},
           {"rows", info.rows},
           {"items", info.items},
           {"events", info.events},
           {"split", info.split},
+          {"valid_targets", valid},
+          {"test_targets", test},
           {"training_only_rows", training_only},
           {"rows_without_training_target", without_target},
           {"items_unseen_in_training", unseen},
           {"lengths", describe_lengths(reader.lengths())},
+          {"columns", describe_columns(reader.columns())},
           {"catalogue_hash", info.catalogue_hash},
           {"content_hash", info.content_hash},
           {"import_key", info.import_key},
