@@ -14,6 +14,9 @@ target_link_libraries(decant_all INTERFACE ${decant_aliases})
 if(TARGET decant)
   install(TARGETS decant RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
+if(DECANT_WITH_PARQUET)
+  install(TARGETS decant_parquet LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/decant)
+endif()
 install(TARGETS ${decant_libraries} decant_all decant_warnings EXPORT decant_targets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT decant_targets NAMESPACE decant:: FILE decant_targets.cmake DESTINATION ${decant_package})
@@ -22,7 +25,7 @@ foreach(folder IN LISTS decant_folders)
     FILES_MATCHING PATTERN "*.h")
 endforeach()
 configure_package_config_file(cmake/decant-config.cmake.in ${CMAKE_BINARY_DIR}/generated/decant-config.cmake
-  INSTALL_DESTINATION ${decant_package})
+  INSTALL_DESTINATION ${decant_package} PATH_VARS CMAKE_INSTALL_LIBDIR)
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/generated/decant-config-version.cmake
   COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/generated/decant-config.cmake

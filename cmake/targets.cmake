@@ -67,13 +67,13 @@ function(decant_add_cuda_sources target folder)
 endfunction()
 
 # decant_add_library(<folder> [TORCH] [PUBLIC <dependency>...] [PRIVATE <dependency>...])
-# All sources below <folder> except main.cpp, as the static library decant_<folder>, alias decant::<folder>.
+# All sources below <folder> except main.cpp and those of the Parquet module, as the static library decant_<folder>, alias decant::<folder>.
 # Sources named *nccl*.cpp or *_cuda.cpp are left out of a build without CUDA.
 function(decant_add_library folder)
   cmake_parse_arguments(arg "TORCH" "" "PUBLIC;PRIVATE" ${ARGN})
   set(target decant_${folder})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp)
-  list(FILTER sources EXCLUDE REGEX "\\.isa\\.cpp$|/main\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "\\.isa\\.cpp$|/main\\.cpp$|/data/parquet/")
   if(NOT DECANT_WITH_CUDA)
     list(FILTER sources EXCLUDE REGEX "nccl[^/]*\\.cpp$|_cuda\\.cpp$")
   endif()

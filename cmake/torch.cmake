@@ -5,8 +5,6 @@
 # the PyPI wheel asks for a whole CUDA toolkit at configure time, even in a build that uses none.
 # Sets DECANT_TORCH_ROOT, DECANT_TORCH_VERSION, DECANT_TORCH_LIBRARY_FOLDERS, DECANT_WITH_CUDA, DECANT_CUDA_VERSION,
 # DECANT_NCCL_VERSION.
-set(DECANT_VENV "${CMAKE_SOURCE_DIR}/.venv" CACHE PATH "Virtual environment with the torch wheel")
-
 if(NOT DECANT_TORCH_ROOT)
   set(decant_candidates)
   foreach(prefix IN LISTS CMAKE_PREFIX_PATH Torch_DIR)

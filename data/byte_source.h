@@ -25,6 +25,7 @@ class ByteSource {
 
   /// Fills up to `out.size()` > 0 bytes; 0 only at the end.
   [[nodiscard]] std::size_t read(std::span<char> out);
+  [[nodiscard]] bool compressed() const { return decoder_ != nullptr; }
   /// Of the file as it lies on disk.
   [[nodiscard]] std::int64_t bytes_read() const { return bytes_read_; }
   /// Hash of the file's bytes so far, compressed or not: of the whole file once read() has given 0.

@@ -42,6 +42,21 @@ std::string printed_byte(char byte) {
   return {'0', 'x', digits[bits >> 4], digits[bits & 15]};
 }
 
+std::string printable(std::string_view text, std::size_t most) {
+  std::string out;
+  while (!text.empty()) {
+    if (out.size() >= most) return out + "...";
+    const bool control = static_cast<unsigned char>(text.front()) < 0x20 || text.front() == 0x7f;
+    const std::size_t bytes = control ? 0 : character_bytes(text);
+    if (bytes == 0)
+      out += "\\" + printed_byte(text.front()).substr(1);
+    else
+      out += text.substr(0, bytes);
+    text.remove_prefix(std::max<std::size_t>(bytes, 1));
+  }
+  return out;
+}
+
 std::string wrong_with_id(std::string_view text) {
   const auto control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
   const auto at = std::find_if(text.begin(), text.end(), control);

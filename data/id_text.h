@@ -14,6 +14,9 @@ inline constexpr std::size_t kMaxIdBytes = 255;
 /// "0x1f".
 [[nodiscard]] std::string printed_byte(char byte);
 
+/// The text as a message can show it: control characters and bytes that are no UTF-8 as \x1f, cut after `most` bytes.
+[[nodiscard]] std::string printable(std::string_view text, std::size_t most = 300);
+
 /// Why the text cannot be an id; empty when it can.
 [[nodiscard]] std::string wrong_with_id(std::string_view text);
 

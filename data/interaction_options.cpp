@@ -10,10 +10,7 @@ namespace decant::data {
 
 void InteractionOptions::describe(base::Fields& fields) {
   constexpr double kHuge = 1e15;
-  fields.text("lines", lines, "what a line is: columns, or a JSON object", {"delimited", "json"});
-  fields.text("separator", separator, "between columns: any text, or tab");
-  fields.flag("header", header, "the first line of every file names the columns; else they are numbers from 1");
-  fields.flag("quotes", quotes, "a value may stand in double quotes, with separators and line ends in it");
+  RecordOptions::describe(fields);
   fields.text("user", user, "column of the user; of JSON a key, or a pointer such as /customer/id");
   fields.text("item", item, "column of the item");
   fields.text("time", time, "column of the time; empty: the order of the lines is the order of time");
@@ -27,7 +24,6 @@ void InteractionOptions::describe(base::Fields& fields) {
   fields.text("until", until, "events at or after this time are dropped");
   fields.texts("keep_events", keep_events, "kinds of events that are kept; empty: all");
   fields.real("min_rating", min_rating, {-kHuge, kHuge}, "events with a lower rating are dropped, where there is one");
-  fields.texts("empty_values", empty_values, "values that mean that there is none, beside the empty one");
   fields.text("missing", missing, "what an event without user, item, time, or another value that is asked for does",
               {"stop", "drop"});
   fields.text("same_event", same_event, "a line with the user, item and time of an earlier one", {"keep", "drop"});
@@ -42,8 +38,7 @@ void InteractionOptions::describe(base::Fields& fields) {
 void InteractionOptions::check() const {
   const auto refuse = [](const std::string& why) { throw base::ConfigError("'interactions." + why); };
   if (user.empty() || item.empty()) refuse(std::string(user.empty() ? "user" : "item") + "' names no column");
-  if (separator.empty()) refuse("separator' is empty");
-  if (separator.find_first_of("\"\n\r") != std::string::npos) refuse("separator' has a quote or a line end in it");
+  check_records();
   const TimeReader times(time_format);
   for (const auto& [name, text] : {std::pair("from", &from), {"until", &until}}) {
     if (!text->empty() && time.empty()) refuse(std::string(name) + "' needs a column in 'interactions.time'");

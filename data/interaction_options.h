@@ -6,22 +6,18 @@
 #include <string>
 #include <vector>
 
-#include "base/options.h"
+#include "data/record_options.h"
 
 namespace decant::data {
 
-struct InteractionOptions : base::Options {
-  std::string lines = "delimited";  // delimited | json: an object a line
-  std::string separator = ",";      // of columns; "tab"
-  bool header = true;               // the first line of a file names its columns; else they are numbers from 1
-  bool quotes = true;
+struct InteractionOptions : RecordOptions {
+  InteractionOptions() : RecordOptions("interactions") {}
   // Columns; of JSON: keys, or JSON pointers (RFC 6901). Empty: not there.
   std::string user = "user", item = "item", time = "time", event, rating, quantity;
   std::string time_format = "auto";  // see TimeReader
   std::string from, until;           // events at or after, and before; empty: all
   std::vector<std::string> keep_events;
   double min_rating = 0;
-  std::vector<std::string> empty_values{"NA", "NULL"};  // beside ""
   std::string missing = "stop";     // stop | drop: an event without user, item, time or another value
   std::string same_event = "keep";  // keep | drop: the same user, item and time again
   double session_gap = 0;           // minutes

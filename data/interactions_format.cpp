@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <optional>
 #include <string>
@@ -28,7 +27,7 @@ enum class Verdict : std::uint8_t { kKeep, kDrop, kMalformed };
 class Judge {
  public:
   Judge(const InteractionOptions& options, InteractionCounts& counts)
-      : options_(options), counts_(counts), times_(options.time_format) {
+      : options_(options), columns_(interaction_columns(options)), counts_(counts), times_(options.time_format) {
     if (!options.from.empty()) from_ = times_.read(options.from);
     if (!options.until.empty()) until_ = times_.read(options.until);
   }
@@ -37,34 +36,33 @@ class Judge {
   Verdict of(const Record& record, Micros& time, std::string& wrong) {
     if (const auto verdict = missing(record, wrong); verdict != Verdict::kKeep) return verdict;
     const auto& kinds = options_.keep_events;
-    if (!kinds.empty() && std::find(kinds.begin(), kinds.end(), record[Value::kEvent]) == kinds.end())
+    if (!kinds.empty() && std::find(kinds.begin(), kinds.end(), cell_of(record, Value::kEvent).text) == kinds.end())
       return drop(counts_.other_kinds);
     std::optional<double> rating, quantity;
-    if (!options_.rating.empty() && !(rating = number_of(record[Value::kRating])))
+    if (!options_.rating.empty() && !(rating = number_of(cell_of(record, Value::kRating).text)))
       return malformed(record, Value::kRating, "number", wrong);
-    if (!options_.quantity.empty() && !(quantity = number_of(record[Value::kQuantity])))
+    if (!options_.quantity.empty() && !(quantity = number_of(cell_of(record, Value::kQuantity).text)))
       return malformed(record, Value::kQuantity, "number", wrong);
     if (rating && !(*rating >= options_.min_rating)) return drop(counts_.below_rating);
     if (quantity && !(*quantity > 0)) return drop(counts_.without_quantity);
     if (!options_.time.empty()) {
-      const auto read = times_.read(record[Value::kTime]);
+      const auto& cell = cell_of(record, Value::kTime);
+      const auto read = cell.time ? cell.time : times_.read(cell.text);
       if (!read) return malformed(record, Value::kTime, "time of the format '" + options_.time_format + "'", wrong);
       time = *read;
       if ((from_ && time < *from_) || (until_ && time >= *until_)) return drop(counts_.outside_time);
     }
     for (const auto value : {Value::kUser, Value::kItem})
-      if (wrong = wrong_with_id(record[value]); !wrong.empty()) return Verdict::kMalformed;
+      if (wrong = wrong_with_id(cell_of(record, value).text); !wrong.empty()) return Verdict::kMalformed;
     return Verdict::kKeep;
   }
 
  private:
   Verdict missing(const Record& record, std::string& wrong) {
-    const std::array<const std::string*, kValues> asked{&options_.user,  &options_.item,   &options_.time,
-                                                        &options_.event, &options_.rating, &options_.quantity};
-    for (std::size_t v = 0; v < kValues; ++v) {
-      if (asked[v]->empty() || !record.values[v].empty()) continue;
+    for (std::size_t c = 0; c < columns_.size(); ++c) {
+      if (columns_[c].source.empty() || !record.cells[c].empty()) continue;
       if (options_.missing == "drop") return drop(counts_.missing_values);
-      wrong = std::string("there is no ") + name_of(static_cast<Value>(v)) + " ('" + *asked[v] +
+      wrong = "there is no " + columns_[c].name + " ('" + columns_[c].source +
               "' is empty; 'interactions.missing: drop' passes over such events)";
       return Verdict::kMalformed;
     }
@@ -76,15 +74,16 @@ class Judge {
     return Verdict::kDrop;
   }
 
-  static Verdict malformed(const Record& record, Value value, const std::string& what, std::string& wrong) {
+  [[nodiscard]] Verdict malformed(const Record& record, Value value, const std::string& what, std::string& wrong) const {
     constexpr std::size_t kShown = 40;
-    const auto text = record[value];
-    wrong = std::string(name_of(value)) + " '" + std::string(text.substr(0, kShown)) +
-            (text.size() > kShown ? "...'" : "'") + " is no " + what;
+    const auto text = cell_of(record, value).text;
+    wrong = columns_[static_cast<std::size_t>(value)].name + " '" + printable(text, kShown) +
+            "' is no " + what;
     return Verdict::kMalformed;
   }
 
   const InteractionOptions& options_;
+  const std::vector<WantedColumn> columns_;
   InteractionCounts& counts_;
   TimeReader times_;
   std::optional<Micros> from_, until_;
@@ -96,7 +95,7 @@ void read_interactions(const ImportSource& source, EventLog& log, ImportSummary&
   constexpr std::int64_t kRecordsATick = 1024;
   const auto& options = source.options.interactions;
   const std::string path = source.path.string();
-  const auto reader = make_record_reader(options, source.lines, path);
+  const auto reader = make_record_reader(options, interaction_columns(options), source.lines, path);
   Judge judge(options, *summary.interactions);
   Record record;
   std::string wrong;
@@ -105,15 +104,15 @@ void read_interactions(const ImportSource& source, EventLog& log, ImportSummary&
     Micros time = 0;
     const auto verdict = wrong.empty() ? judge.of(record, time, wrong) : Verdict::kMalformed;
     if (verdict == Verdict::kMalformed && !source.skip_malformed)
-      throw DataError(path, "", record.line, wrong + " (--on-error skip passes over such lines)");
+      throw reader->error(record, wrong + " (--on-error skip passes over such lines)");
     summary.malformed_lines += verdict == Verdict::kMalformed;
     if (verdict != Verdict::kKeep) continue;
     ++summary.events_read;
-    const auto item = record[Value::kItem];
+    const auto user = cell_of(record, Value::kUser).text, item = cell_of(record, Value::kItem).text;
     if (options.time.empty())
-      log.add(record[Value::kUser], std::span(&item, 1));
+      log.add(user, std::span(&item, 1));
     else
-      log.add(record[Value::kUser], item, time);
+      log.add(user, item, time);
   }
 }
 

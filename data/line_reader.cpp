@@ -34,6 +34,19 @@ bool LineReader::refill() {
   return !at_end_;
 }
 
+std::string_view LineReader::peek(std::size_t bytes) {
+  while (end_ - begin_ < bytes && refill()) {
+  }
+  return std::string_view(buffer_.data() + begin_, end_ - begin_).substr(0, bytes);
+}
+
+void LineReader::skip_to(std::int64_t bytes) {
+  while (source_.bytes_read() < bytes && !at_end_) {
+    begin_ = end_;
+    (void)refill();
+  }
+}
+
 bool LineReader::next(std::string_view& line) {
   std::size_t searched = 0;  // bytes from begin_ on that are known to hold no line end
   const char* found = nullptr;

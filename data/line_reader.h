@@ -22,6 +22,11 @@ class LineReader {
   /// False at the end. `line` is without its end (LF or CRLF) and valid until the next call; a byte order mark at the
   /// start of the file is left out.
   [[nodiscard]] bool next(std::string_view& line);
+  /// The first bytes of the file (fewer when it is shorter), decompressed. REQUIRES: nothing has been read.
+  [[nodiscard]] std::string_view peek(std::size_t bytes);
+  /// Reads on without giving lines until so many bytes of the file on disk are read, or it ends.
+  void skip_to(std::int64_t bytes);
+  [[nodiscard]] bool compressed() const { return source_.compressed(); }
   /// Number of the line that next() gave last, from 1.
   [[nodiscard]] std::int64_t line_number() const { return line_number_; }
   /// Of the file as it lies on disk.

@@ -14,7 +14,7 @@ namespace decant::data {
 namespace {
 
 constexpr Micros kSecond = 1'000'000, kMinute = 60 * kSecond, kHour = 60 * kMinute;
-constexpr std::int64_t kMaxSeconds = 9'000'000'000'000;
+constexpr std::int64_t kMaxSeconds = 9'000'000'000'000;  // of a number whose unit is not known yet
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -129,6 +129,11 @@ TimeReader::TimeReader(std::string format) : format_(std::move(format)) {
 }
 
 std::optional<Micros> TimeReader::read(std::string_view text) const {
+  const auto time = read_any(text);
+  return time && *time >= kFirstTime && *time <= kLastTime ? time : std::nullopt;
+}
+
+std::optional<Micros> TimeReader::read_any(std::string_view text) const {
   constexpr Micros kFirstMillisecond = 100'000'000'000 * kSecond;
   switch (way_) {
     case Way::kSeconds:

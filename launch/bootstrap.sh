@@ -13,6 +13,7 @@ install=${install:-true}
 
 torch_version=2.11.0
 cuda_version=13.0
+arrow_version=26.0.1  # reads Parquet
 # The compiler, where the machine has no CUDA toolkit of that version.
 nvcc_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85)
 build_packages=(g++ cmake ninja-build git ca-certificates python3-venv libopenmpi-dev openmpi-bin libhdf5-dev
@@ -190,7 +191,7 @@ find_nvcc() {
   done
 }
 
-# LibTorch with the CUDA libraries and NCCL comes as a wheel, in a virtual environment of the project's own.
+# LibTorch with the CUDA libraries and NCCL, and Arrow, come as wheels, in a virtual environment of the project's own.
 ensure_python() {  # ensure_python [WHEEL...]
   local python=/usr/bin/python3 wheels=() wheel nvcc=
   if [ ! -x $python ]; then python=$(command -v python3) || fail "no python3 here"; fi
@@ -204,6 +205,7 @@ ensure_python() {  # ensure_python [WHEEL...]
     need_disk 9 "$root" "LibTorch and the build"
     wheels+=("torch==$torch_version")
   fi
+  have_wheel pyarrow $arrow_version || wheels+=("pyarrow==$arrow_version")
   if ! $cpu_only; then
     nvcc=$(find_nvcc)
     if [ -z "$nvcc" ] && [ "$(uname -m)" = x86_64 ]; then

@@ -343,7 +343,7 @@ TEST_F(Interactions, AnyBytesAreRecordsOrRefused) {
     try {
       LineReader lines(file());
       const auto path = file().string();
-      const auto reader = make_record_reader(own_, lines, path);
+      const auto reader = make_record_reader(own_, interaction_columns(own_), lines, path);
       Record record;
       std::string why;
       while (reader->next(record, why)) ++(why.empty() ? whole : wrong);
