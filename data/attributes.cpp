@@ -64,9 +64,9 @@ class Joiner {
     }
   }
 
-  std::vector<Column> finish() {
+  std::vector<TableColumn> finish() {
     for (const bool seen : seen_) counts_.absent += !seen;
-    std::vector<Column> out;
+    std::vector<TableColumn> out;
     for (auto& collector : collectors_) out.push_back(collector.finish(rows_.training, rows_.ids));
     return out;
   }
@@ -140,8 +140,9 @@ base::Json AttributeCounts::to_json() const {
           {"absent", absent}};
 }
 
-std::vector<Column> read_attributes(const AttributeOptions& options, const AttributeRows& rows, bool skip_malformed,
-                                    AttributeCounts& counts, std::vector<std::string>& hashes) {
+std::vector<TableColumn> read_attributes(const AttributeOptions& options, const AttributeRows& rows,
+                                         bool skip_malformed, AttributeCounts& counts,
+                                         std::vector<std::string>& hashes) {
   Joiner joiner(options, rows, counts);
   for (const auto& name : options.files) {
     LineReader lines((std::filesystem::path(name)));

@@ -45,8 +45,8 @@ struct AttributeRows {
 
 /// One column of `rows` for each of the options. Throws DataError with file and line for what is malformed, unless
 /// `skip_malformed` counts it. `hashes` gets that of each file.
-[[nodiscard]] std::vector<Column> read_attributes(const AttributeOptions& options, const AttributeRows& rows,
-                                                  bool skip_malformed, AttributeCounts& counts,
-                                                  std::vector<std::string>& hashes);
+[[nodiscard]] std::vector<TableColumn> read_attributes(const AttributeOptions& options, const AttributeRows& rows,
+                                                       bool skip_malformed, AttributeCounts& counts,
+                                                       std::vector<std::string>& hashes);
 
 }  // namespace decant::data

@@ -4,15 +4,15 @@
 #include <cstdint>
 #include <vector>
 
-#include "data/column_encoder.h"
 #include "data/packed_batch.h"
+#include "data/table_column.h"
 
 namespace decant::data {
 
 class UserColumns {
  public:
   UserColumns() = default;
-  explicit UserColumns(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  explicit UserColumns(std::vector<TableColumn> columns) : columns_(std::move(columns)) {}
   /// Appends the columns, empty. REQUIRES: before any add() to this batch.
   void begin(PackedBatch& batch) const;
   /// Values of `tokens` more tokens of a row; -1: of nobody that is known, which has none.
@@ -20,7 +20,7 @@ class UserColumns {
   [[nodiscard]] bool empty() const { return columns_.empty(); }
 
  private:
-  std::vector<Column> columns_;
+  std::vector<TableColumn> columns_;
 };
 
 }  // namespace decant::data

@@ -1,5 +1,8 @@
 #include "data/column.h"
 
+#include <algorithm>
+#include <bit>
+
 #include "data/dataset_layout.h"
 #include "data/errors.h"
 
@@ -38,6 +41,13 @@ ColumnInfo ColumnInfo::from_json(const base::Json& tree, const std::filesystem::
     info.deviation = number("deviation");
   }
   return info;
+}
+
+std::uint32_t gap_code(std::int64_t before, std::int64_t now) {
+  constexpr std::int64_t kSecond = 1'000'000;
+  const auto seconds = static_cast<std::uint64_t>(std::max<std::int64_t>(0, now - before) / kSecond);
+  return kFirstValueCode + std::min(static_cast<std::uint32_t>(kGapValues - kFirstValueCode - 1),
+                                    static_cast<std::uint32_t>(std::bit_width(1 + seconds) - 1));
 }
 
 }  // namespace decant::data

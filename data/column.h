@@ -33,4 +33,10 @@ struct ColumnInfo {
   [[nodiscard]] static ColumnInfo from_json(const base::Json& tree, const std::filesystem::path& manifest);
 };
 
+/// The column "event.gap" of a dataset whose events keep their times: the time since the event before, as the category
+/// kFirstValueCode + floor(log2(1 + seconds)); kMissingCode for a row's first event.
+inline constexpr char kGapName[] = "gap";
+inline constexpr std::int64_t kGapValues = kFirstValueCode + 40;
+[[nodiscard]] std::uint32_t gap_code(std::int64_t before, std::int64_t now);
+
 }  // namespace decant::data

@@ -133,7 +133,7 @@ std::string ColumnCollector::set(std::int64_t row, std::string_view text) {
   return wrong;
 }
 
-void ColumnCollector::finish_categories(std::span<const std::uint32_t> training, Column& out) {
+void ColumnCollector::finish_categories(std::span<const std::uint32_t> training, TableColumn& out) {
   std::vector<std::uint64_t> counts(static_cast<std::size_t>(texts_.texts().size()));
   std::size_t width = 1;
   for (std::size_t row = 0; row < rows_; ++row) {
@@ -149,7 +149,7 @@ void ColumnCollector::finish_categories(std::span<const std::uint32_t> training,
   out.vocabulary = std::move(values);
 }
 
-void ColumnCollector::finish_numbers(std::span<const std::uint32_t> training, Column& out) {
+void ColumnCollector::finish_numbers(std::span<const std::uint32_t> training, TableColumn& out) {
   Moments moments;
   for (std::size_t row = 0; row < rows_; ++row)
     if (training[row] > 0 && !std::isnan(numbers_[row])) moments.add(numbers_[row]);
@@ -163,8 +163,8 @@ void ColumnCollector::finish_numbers(std::span<const std::uint32_t> training, Co
   }
 }
 
-Column ColumnCollector::finish(std::span<const std::uint32_t> training, const TextColumn& ids) {
-  Column out;
+TableColumn ColumnCollector::finish(std::span<const std::uint32_t> training, const TextColumn& ids) {
+  TableColumn out;
   out.info.table = table_;
   out.info.name = name_;
   out.info.kind = options_.kind;

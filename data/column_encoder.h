@@ -12,6 +12,7 @@
 #include "data/column_options.h"
 #include "data/dataset_layout.h"
 #include "data/event_log.h"
+#include "data/table_column.h"
 
 namespace decant::data {
 
@@ -45,15 +46,6 @@ class Moments {
   double weight_ = 0, mean_ = 0, squares_ = 0;
 };
 
-/// A column of items or users, whole: one of `codes` [rows * width], `numbers` [rows] and `texts` [rows].
-struct Column {
-  ColumnInfo info;
-  std::vector<std::uint32_t> codes;
-  std::vector<float> numbers;
-  TextColumn texts;
-  TextColumn vocabulary;  // category
-};
-
 /// Collects the values of a column of items or users, in any order of rows; a row's later value is not looked at.
 class ColumnCollector {
  public:
@@ -63,11 +55,11 @@ class ColumnCollector {
   [[nodiscard]] std::string set(std::int64_t row, std::string_view text);
   /// `training`: how many training events each row has; rows with none teach nothing. Fills info but for the hash.
   /// Throws DataError naming the column when a row has no value and the options say stop; `ids` names the rows.
-  [[nodiscard]] Column finish(std::span<const std::uint32_t> training, const TextColumn& ids);
+  [[nodiscard]] TableColumn finish(std::span<const std::uint32_t> training, const TextColumn& ids);
 
  private:
-  void finish_categories(std::span<const std::uint32_t> training, Column& out);
-  void finish_numbers(std::span<const std::uint32_t> training, Column& out);
+  void finish_categories(std::span<const std::uint32_t> training, TableColumn& out);
+  void finish_numbers(std::span<const std::uint32_t> training, TableColumn& out);
 
   std::string table_, name_;
   const ColumnOptions& options_;

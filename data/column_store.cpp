@@ -47,7 +47,7 @@ void check_shape(const Hdf5File& file, const std::string& name, Hdf5File::Shape 
 
 }  // namespace
 
-std::string hash_column(const Column& column) {
+std::string hash_column(const TableColumn& column) {
   base::Hasher hasher;
   hasher.add(std::as_bytes(std::span(column.codes)));
   hasher.add(std::as_bytes(std::span(column.numbers)));
@@ -58,7 +58,7 @@ std::string hash_column(const Column& column) {
   return hasher.hex();
 }
 
-base::Json write_columns(const std::filesystem::path& folder, const std::vector<Column>& columns) {
+base::Json write_columns(const std::filesystem::path& folder, const std::vector<TableColumn>& columns) {
   Hdf5File file = Hdf5File::create(folder / kColumnsName);
   for (const auto& column : columns) {
     const auto& info = column.info;
@@ -77,9 +77,9 @@ base::Json write_columns(const std::filesystem::path& folder, const std::vector<
   return {{"file", kColumnsName}, {"bytes", std::filesystem::file_size(file.path())}};
 }
 
-Column read_column(const std::filesystem::path& path, const ColumnInfo& info, std::int64_t rows) {
+TableColumn read_column(const std::filesystem::path& path, const ColumnInfo& info, std::int64_t rows) {
   const Hdf5File file = Hdf5File::open(path);
-  Column out{info, {}, {}, {}, {}};
+  TableColumn out{info, {}, {}, {}, {}};
   if (info.kind == "text") {
     out.texts = read_texts(file, path_of(info, "text"), rows);
   } else if (info.kind == "number") {

@@ -1,6 +1,7 @@
 #include "data/dataset.h"
 
 #include <algorithm>
+#include <optional>
 #include <span>
 
 #include "data/batch_columns.h"
@@ -10,9 +11,38 @@ namespace decant::data {
 
 namespace {
 
+/// Columns of events that batches have.
+struct EventColumns {
+  struct Entry {
+    std::size_t column = 0;  // of the reader; of a gap that of the time
+    ColumnInfo info;
+  };
+  std::vector<Entry> entries;
+
+  void begin(PackedBatch& batch) const {
+    for (const auto& entry : entries) batch.columns.push_back({entry.info.full_name(), {}});
+  }
+  /// Of the events [first, first + count) of a row.
+  void add(PackedBatch& batch, DatasetReader& reader, std::int64_t row, std::size_t first, std::size_t count) const {
+    for (const auto& entry : entries) {
+      auto& to = batch.column(entry.info.full_name());
+      const RowValues values = reader.values(row, entry.column);
+      if (entry.info.kind == "number") {
+        const auto part = values.numbers.subspan(first, count);
+        to.numbers.insert(to.numbers.end(), part.begin(), part.end());
+      } else if (entry.info.name == kGapName) {
+        for (std::size_t i = first; i < first + count; ++i)
+          to.values.push_back(i == 0 ? kMissingCode : gap_code(values.times[i - 1], values.times[i]));
+      } else {
+        const auto part = values.codes.subspan(first, count);
+        to.values.insert(to.values.end(), part.begin(), part.end());
+      }
+    }
+  }
+};
+
 /// Appends the window of `history` (all events before the last target) that a model with `max_length` inputs sees.
-void add_window(PackedBatch& batch, const UserColumns& columns, std::int64_t row,
-                std::span<const std::uint32_t> history, std::int64_t max_length) {
+void add_window(PackedBatch& batch, std::span<const std::uint32_t> history, std::int64_t row, std::int64_t max_length) {
   const std::size_t width = std::min(history.size(), static_cast<std::size_t>(max_length));
   const std::span<const std::uint32_t> window = history.last(width);
   batch.sample_ids.push_back(row);
@@ -20,13 +50,12 @@ void add_window(PackedBatch& batch, const UserColumns& columns, std::int64_t row
   std::vector<std::int64_t>& items = batch.columns.front().values;
   items.insert(items.end(), window.begin(), window.end());
   batch.offsets.push_back(static_cast<std::int64_t>(items.size()));
-  columns.add(batch, row, static_cast<std::int64_t>(width));
 }
 
-void add_target(PackedBatch& batch, std::int64_t token, std::uint32_t item) {
+void add_target(PackedBatch& batch, std::int64_t token, std::uint32_t item, float weight = 1.0F) {
   batch.target_tokens.push_back(token);
   batch.target_ids.push_back(item);
-  batch.target_weights.push_back(1.0F);
+  batch.target_weights.push_back(weight);
 }
 
 /// The items of the whole history without the target, distinct and ascending.
@@ -37,14 +66,6 @@ void add_seen(PackedBatch& batch, std::span<const std::uint32_t> history, std::u
   std::erase(seen, target);
   batch.seen_ids.insert(batch.seen_ids.end(), seen.begin(), seen.end());
   batch.seen_offsets.push_back(static_cast<std::int64_t>(batch.seen_ids.size()));
-}
-
-PackedBatch empty_batch(const UserColumns& columns) {
-  PackedBatch batch;
-  batch.offsets.push_back(0);
-  batch.columns.push_back({"items", {}});
-  columns.begin(batch);
-  return batch;
 }
 
 void check_max_length(std::int64_t max_length) {
@@ -66,11 +87,32 @@ const char* name_of(Split split) {
 }
 
 struct Dataset::Impl {
+  Impl(const fs::path& folder, std::size_t cache_bytes) : reader(folder, cache_bytes) {}
   DatasetReader reader;
-  UserColumns columns = {};
+  std::optional<std::size_t> weights = reader.find_column("event.weight");
+  UserColumns of_users = {};
+  EventColumns of_events = {};
+
+  [[nodiscard]] PackedBatch empty_batch() const {
+    PackedBatch batch;
+    batch.offsets.push_back(0);
+    batch.columns.push_back({"items", {}});
+    of_users.begin(batch);
+    of_events.begin(batch);
+    return batch;
+  }
+  /// The window of the row's first events, `history`, and what else the batch has of it.
+  void add(PackedBatch& batch, std::int64_t row, std::span<const std::uint32_t> history, std::int64_t max_length) {
+    const std::int64_t before = batch.tokens();
+    add_window(batch, history, row, max_length);
+    const auto width = static_cast<std::size_t>(batch.tokens() - before);
+    of_users.add(batch, row, static_cast<std::int64_t>(width));
+    of_events.add(batch, reader, row, history.size() - width, width);
+  }
 };
 
-Dataset::Dataset(const fs::path& folder, std::size_t cache_bytes) : impl_(new Impl{{folder, cache_bytes}, {}}) {}
+Dataset::Dataset(const fs::path& folder, std::size_t cache_bytes)
+    : impl_(std::make_unique<Impl>(folder, cache_bytes)) {}
 Dataset::~Dataset() = default;
 
 const DatasetInfo& Dataset::info() const { return impl_->reader.info(); }
@@ -79,24 +121,43 @@ std::int64_t Dataset::block_rows() const { return kBlockRows; }
 std::int64_t Dataset::cached_rows() const { return impl_->reader.cached_rows(); }
 const std::vector<std::int64_t>& Dataset::training_counts() const { return impl_->reader.counts(); }
 
-std::int64_t Dataset::training_targets(std::int64_t row, std::int64_t max_length) const {
-  return std::clamp<std::int64_t>(training_length(impl_->reader.length(row)) - 1, 0,
-                                  std::max<std::int64_t>(0, max_length));
+const std::vector<ColumnInfo>& Dataset::columns() const { return impl_->reader.columns(); }
+std::int64_t Dataset::training_length(std::int64_t row) const { return impl_->reader.split(row).training; }
+
+std::int64_t Dataset::history_length(Split split, std::int64_t row) const {
+  if (split == Split::kTrain) throw base::ConfigError("evaluation takes the valid or the test split");
+  const RowSplit places = impl_->reader.split(row);
+  const std::uint32_t target = split == Split::kTest ? places.test : places.valid;
+  return target == kNoTarget ? -1 : static_cast<std::int64_t>(target);
 }
 
-const std::vector<ColumnInfo>& Dataset::columns() const { return impl_->reader.columns(); }
-Column Dataset::column(const std::string& full_name) const { return impl_->reader.column(full_name); }
+std::int64_t Dataset::training_targets(std::int64_t row, std::int64_t max_length) const {
+  return std::clamp<std::int64_t>(training_length(row) - 1, 0, std::max<std::int64_t>(0, max_length));
+}
 
-const UserColumns& Dataset::user_columns() const { return impl_->columns; }
+TableColumn Dataset::column(const std::string& full_name) const { return impl_->reader.column(full_name); }
 
-TextColumn Dataset::vocabulary(const std::string& full_name) const { return column(full_name).vocabulary; }
+const UserColumns& Dataset::user_columns() const { return impl_->of_users; }
+
+TextColumn Dataset::vocabulary(const std::string& full_name) const {
+  if (!full_name.starts_with("event.")) return column(full_name).vocabulary;
+  const auto at = impl_->reader.find_column(full_name);
+  if (!at || full_name == std::string("event.") + kGapName) return {};
+  return impl_->reader.vocabulary(*at);
+}
 
 void Dataset::keep_columns(const std::vector<std::string>& full_names) {
-  std::vector<Column> of_users;
-  for (const auto& info : columns())
-    if (info.table == "user" && std::find(full_names.begin(), full_names.end(), info.full_name()) != full_names.end())
-      of_users.push_back(column(info.full_name()));
-  impl_->columns = UserColumns(std::move(of_users));
+  std::vector<TableColumn> of_users;
+  EventColumns of_events;
+  for (std::size_t c = 0; c < columns().size(); ++c) {
+    const ColumnInfo& info = columns()[c];
+    if (std::find(full_names.begin(), full_names.end(), info.full_name()) == full_names.end()) continue;
+    if (info.table == "user") of_users.push_back(column(info.full_name()));
+    if (info.table == "event")
+      of_events.entries.push_back({info.name == kGapName ? *impl_->reader.find_column("event.time") : c, info});
+  }
+  impl_->of_users = UserColumns(std::move(of_users));
+  impl_->of_events = std::move(of_events);
 }
 
 void Dataset::visit_users(const std::function<void(std::int64_t, std::string_view)>& visit) const {
@@ -116,22 +177,26 @@ std::string Dataset::item_name(std::int64_t item) const {
 
 std::vector<std::int64_t> Dataset::training_events(std::int64_t row) const {
   const RowEvents events = impl_->reader.events(row);
-  const auto count = training_length(static_cast<std::int64_t>(events.items.size()));
-  return {events.items.begin(), events.items.begin() + count};
+  return {events.items.begin(), events.items.begin() + training_length(row)};
 }
 
 PackedBatch Dataset::training_batch(const std::vector<std::int64_t>& rows, std::int64_t max_length) const {
   check_max_length(max_length);
-  PackedBatch batch = empty_batch(impl_->columns);
+  PackedBatch batch = impl_->empty_batch();
   for (const std::int64_t row : rows) {
     if (training_targets(row, max_length) == 0) continue;
     const RowEvents events = impl_->reader.events(row);
-    const auto training = events.items.first(static_cast<std::size_t>(training_length(length(row))));
+    const auto training = events.items.first(static_cast<std::size_t>(training_length(row)));
     std::int64_t token = batch.tokens();
-    add_window(batch, impl_->columns, row, training.first(training.size() - 1), max_length);
+    impl_->add(batch, row, training.first(training.size() - 1), max_length);
     // Every input predicts the event after it.
-    const auto targets = training.last(static_cast<std::size_t>(batch.tokens() - token));
-    for (const std::uint32_t item : targets) add_target(batch, token++, item);
+    const auto targets = static_cast<std::size_t>(batch.tokens() - token);
+    const std::size_t first = training.size() - targets;
+    for (std::size_t i = first; i < training.size(); ++i) add_target(batch, token++, training[i]);
+    if (!impl_->weights) continue;
+    const RowValues weights = impl_->reader.values(row, *impl_->weights);
+    std::copy_n(weights.numbers.begin() + static_cast<std::ptrdiff_t>(first), targets,
+                batch.target_weights.end() - static_cast<std::ptrdiff_t>(targets));
   }
   return batch;
 }
@@ -140,15 +205,16 @@ PackedBatch Dataset::evaluation_batch(Split split, std::int64_t first, std::int6
                                       std::int64_t max_length) const {
   check_max_length(max_length);
   if (split == Split::kTrain) throw base::ConfigError("evaluation takes the valid or the test split");
-  PackedBatch batch = empty_batch(impl_->columns);
+  PackedBatch batch = impl_->empty_batch();
   batch.seen_offsets.push_back(0);
   const std::int64_t end = std::min(first + count, info().rows);
   for (std::int64_t row = first; row < end; ++row) {
-    if (length(row) < 3) continue;  // training only
+    const std::int64_t before = history_length(split, row);
+    if (before < 0) continue;
     const RowEvents events = impl_->reader.events(row);
-    const auto at = events.items.size() - (split == Split::kTest ? 1 : 2);
+    const auto at = static_cast<std::size_t>(before);
     const auto history = events.items.first(at);
-    add_window(batch, impl_->columns, row, history, max_length);
+    impl_->add(batch, row, history, max_length);
     add_target(batch, batch.tokens() - 1, events.items[at]);
     add_seen(batch, history, events.items[at]);
   }

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdio>
 #include <string_view>
+#include <utility>
 
 #include "data/errors.h"
 
@@ -35,7 +36,9 @@ bool is_whole(std::string_view name) {
 bool is_temporary(const std::string& name) {
   // base::write_file and the label writer name them ".<name>.tmp-<whose>".
   const std::size_t end = name.find(".tmp-");
-  return name.starts_with('.') && end != std::string::npos && is_whole(std::string_view(name).substr(1, end - 1));
+  if (!name.starts_with('.') || end == std::string::npos) return false;
+  const std::string_view whole = std::string_view(name).substr(1, end - 1);
+  return is_whole(whole) || whole == kEventsName;
 }
 
 bool is_store_file(const std::string& name) { return is_whole(name) || is_temporary(name); }
@@ -63,8 +66,26 @@ std::string catalogue_hash(const TextColumn& names) {
   return hasher.hex();
 }
 
-std::string ContentHasher::hex(const std::string& catalogue, const std::string& split) const {
-  const std::string text = catalogue + " " + split + " " + lengths_.hex() + " " + items_.hex();
+std::string wrong_with_split(const RowSplit& split, std::uint32_t length) {
+  if (split.training > length)
+    return std::to_string(split.training) + " training events in a row of " + std::to_string(length);
+  for (const auto& [name, target] : {std::pair("valid", split.valid), {"test", split.test}}) {
+    if (target == kNoTarget) continue;
+    const std::string what = std::string("its ") + name + " target is event " + std::to_string(target) + ", ";
+    if (target >= length) return what + "and the row has " + std::to_string(length);
+    if (target < std::max(1U, split.training)) return what + "which is training's or has no history";
+  }
+  if (split.valid != kNoTarget && split.test != kNoTarget && split.test <= split.valid)
+    return "its test target is not after its valid target";
+  return {};
+}
+
+std::string ContentHasher::hex(const std::string& catalogue, const std::string& split,
+                               const std::vector<ColumnInfo>& columns) const {
+  std::string text = catalogue + " " + split + " " + lengths_.hex() + " " + items_.hex();
+  if (split != kLeaveLastOut) text += " " + training_.hex() + " " + valid_.hex() + " " + test_.hex();
+  for (const ColumnInfo& column : columns)
+    if (column.role == "weight") text += " " + column.full_name() + ":" + column.hash;
   return base::hash_hex(std::as_bytes(std::span(text)));
 }
 

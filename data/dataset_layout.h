@@ -10,17 +10,24 @@
 
 #include "base/hash.h"
 #include "base/options.h"
+#include "data/column.h"
 
 namespace decant::data {
 
 namespace fs = std::filesystem;
 
 inline constexpr char kDatasetFormat[] = "decant-dataset";
-inline constexpr int kDatasetVersion = 1;
+/// The newest one. Version 1 has no columns of events and one split rule, leave-last-out; such content is still written
+/// as version 1.
+inline constexpr int kDatasetVersion = 2;
 inline constexpr char kManifestName[] = "manifest.json";
 inline constexpr char kCatalogueName[] = "catalogue.h5";
 inline constexpr char kColumnsName[] = "columns.h5";
+/// Events of an import that lie on disk while it works: ".<this>.tmp-<what>".
+inline constexpr char kEventsName[] = "events";
 inline constexpr char kLeaveLastOut[] = "leave-last-out";
+inline constexpr char kTemporal[] = "temporal";
+inline constexpr char kGiven[] = "given";
 
 /// Rows of one part, the last one apart; a multiple of kBlockRows.
 inline constexpr std::int64_t kPartRows = std::int64_t{1} << 20;
@@ -34,8 +41,24 @@ inline constexpr std::int64_t kBlockRows = 4096;
 /// True for names that a store of ours may hold; what else lies in a folder is never removed.
 [[nodiscard]] bool is_store_file(const std::string& name);
 
-/// Events of a row of `length` events that belong to training under leave-last-out.
-[[nodiscard]] inline std::int64_t training_length(std::int64_t length) { return length >= 3 ? length - 2 : length; }
+inline constexpr std::uint32_t kNoTarget = 0xffffffffU;
+
+/// How a row is split: its first `training` events are training's; `valid` and `test` are the places of the targets, each
+/// with everything before it as history.
+struct RowSplit {
+  std::uint32_t training = 0, valid = kNoTarget, test = kNoTarget;
+  bool operator==(const RowSplit&) const = default;
+};
+
+/// Of n >= 3 events the last is test's target, the one before valid's; a shorter row is training only.
+[[nodiscard]] inline RowSplit leave_last_out(std::uint32_t length) {
+  if (length < 3) return {length, kNoTarget, kNoTarget};
+  return {length - 2, length - 2, length - 1};
+}
+
+/// Why a row of `length` events cannot be split so; empty when it can. Training comes first, then valid, then test; a
+/// target has an event before it.
+[[nodiscard]] std::string wrong_with_split(const RowSplit& split, std::uint32_t length);
 
 /// Texts laid end to end: text i is values[offsets[i], offsets[i + 1]).
 struct TextColumn {
@@ -58,18 +81,25 @@ struct TextColumn {
 [[nodiscard]] std::string catalogue_hash(const TextColumn& names);
 
 /// Builds the content hash row by row: xxh3-64 over the text "<catalogue hash> <split> <lengths> <items>", where the
-/// last two are the xxh3-64 of all lengths and of all item ids, as little-endian u32 in row order. It does not depend
-/// on how rows are cut into parts.
+/// last two are the xxh3-64 of all lengths and of all item ids, as little-endian u32 in row order. Where the split is not
+/// leave-last-out, the hashes of its three columns follow, " <training> <valid> <test>"; then " <table>.<name>:<hash>"
+/// of each column of the manifest. It does not depend on how rows are cut into parts.
 class ContentHasher {
  public:
   void add(std::span<const std::uint32_t> lengths, std::span<const std::uint32_t> items) {
     lengths_.add(std::as_bytes(lengths));
     items_.add(std::as_bytes(items));
   }
-  [[nodiscard]] std::string hex(const std::string& catalogue, const std::string& split) const;
+  void add(const RowSplit& split) {
+    training_.add(std::as_bytes(std::span(&split.training, 1)));
+    valid_.add(std::as_bytes(std::span(&split.valid, 1)));
+    test_.add(std::as_bytes(std::span(&split.test, 1)));
+  }
+  [[nodiscard]] std::string hex(const std::string& catalogue, const std::string& split,
+                                const std::vector<ColumnInfo>& columns = {}) const;
 
  private:
-  base::Hasher lengths_, items_;
+  base::Hasher lengths_, items_, training_, valid_, test_;
 };
 
 /// Throws ConfigError when `folder` is there and holds anything but files of a store: such a folder is somebody's, and

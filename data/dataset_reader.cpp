@@ -1,6 +1,7 @@
 #include "data/dataset_reader.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/files.h"
@@ -18,6 +19,9 @@ constexpr char kUserValues[] = "/sequences/user/values";
 constexpr char kNameOffsets[] = "/items/id/offsets";
 constexpr char kNameValues[] = "/items/id/values";
 constexpr char kCounts[] = "/items/count";
+constexpr char kTrainingSplit[] = "/sequences/split/train";
+constexpr char kValidSplit[] = "/sequences/split/valid";
+constexpr char kTestSplit[] = "/sequences/split/test";
 
 /// Part files kept open: a dataset of a thousand parts must not need a thousand descriptors.
 constexpr std::size_t kOpenFiles = 64;
@@ -54,13 +58,31 @@ std::vector<DatasetPart> read_parts(const base::Json& manifest, const fs::path& 
   return parts;
 }
 
+void check_rows(const Hdf5File& file, const std::string& name, std::int64_t rows) {
+  const Hdf5File::Shape shape = file.shape(name);
+  if (shape != Hdf5File::Shape{rows, 0})
+    throw DataError(file.path().string(), name, -1,
+                    "holds " + std::to_string(shape.rows) + " entries where " + std::to_string(rows) + " belong");
+}
+
+std::string values_of(const ColumnInfo& column) { return "/events/" + column.name + "/values"; }
+
+/// Codes that the column has, and numbers that are finite.
+void check_values(const DatasetPart& part, const ColumnInfo& column, const ValueBlock& block, std::int64_t first_row) {
+  const auto refuse = [&](const std::string& what) {
+    throw DataError(part.path.string(), values_of(column), first_row, "its block of rows has " + what);
+  };
+  for (const std::uint32_t code : block.codes)
+    if (static_cast<std::int64_t>(code) >= column.values)
+      refuse("code " + std::to_string(code) + " of " + std::to_string(column.values));
+  for (const float number : block.numbers)
+    if (!std::isfinite(number)) refuse("a number that is not finite");
+}
+
 /// Reads a ragged column's offsets and checks that they rise from 0 to `values`.
 std::vector<std::uint64_t> read_offsets(const Hdf5File& file, const char* name, std::int64_t rows, std::int64_t values,
                                         std::int64_t first_row) {
-  const Hdf5File::Shape shape = file.shape(name);
-  if (shape != Hdf5File::Shape{rows + 1, 0})
-    throw DataError(file.path().string(), name, -1,
-                    "holds " + std::to_string(shape.rows) + " entries where " + std::to_string(rows + 1) + " belong");
+  check_rows(file, name, rows + 1);
   std::vector<std::uint64_t> offsets(static_cast<std::size_t>(rows) + 1);
   file.read(name, 0, std::span(offsets), first_row);
   for (std::size_t r = 0; r + 1 < offsets.size(); ++r) {
@@ -94,7 +116,7 @@ std::int64_t rows_that_fit(const DatasetInfo& info, std::size_t cache_bytes) {
 }  // namespace
 
 DatasetReader::DatasetReader(const fs::path& folder, std::size_t cache_bytes)
-    : files_(kOpenFiles), blocks_(cache_bytes) {
+    : files_(kOpenFiles), blocks_(cache_bytes), value_blocks_(cache_bytes) {
   read_manifest(folder);
   read_lengths();
   cached_rows_ = rows_that_fit(info_, cache_bytes);
@@ -114,7 +136,10 @@ void DatasetReader::read_manifest(const fs::path& folder) {
     const auto key = import->find("key");
     if (key != import->end() && key->is_string()) info_.import_key = *key;
   }
-  if (info_.split != kLeaveLastOut) throw DataError(path.string(), "the split rule '" + info_.split + "' is not known");
+  version_ = static_cast<int>(manifest_number(manifest, "version", path));
+  const bool known =
+      info_.split == kLeaveLastOut || (version_ > 1 && (info_.split == kTemporal || info_.split == kGiven));
+  if (!known) throw DataError(path.string(), "the split rule '" + info_.split + "' is not known");
   if (info_.rows < 1 || info_.items < 1 || info_.items > std::numeric_limits<std::uint32_t>::max())
     throw DataError(path.string(), "the dataset has no rows or no items");
   part_rows_ = manifest_number(manifest, "part_rows", path);
@@ -126,13 +151,19 @@ void DatasetReader::read_manifest(const fs::path& folder) {
 void DatasetReader::read_columns(const base::Json& manifest, const fs::path& manifest_path) {
   if (!manifest.contains("columns")) return;
   for (const auto& entry : manifest.at("columns")) columns_.push_back(ColumnInfo::from_json(entry, manifest_path));
+  if (const auto time = find_column("event.time")) {
+    const auto& from = columns_[*time];
+    ColumnInfo gap{.table = "event", .name = kGapName, .kind = "category", .values = kGapValues, .hash = from.hash};
+    gap.missing = info_.rows;
+    columns_.push_back(std::move(gap));
+  }
   if (!manifest.contains("columns_file")) return;  // of events alone: they lie in the parts
   const auto& entry = manifest.at("columns_file");
   columns_path_ = info_.folder / manifest_text(entry, "file", manifest_path);
   check_size(columns_path_, manifest_number(entry, "bytes", manifest_path));
 }
 
-Column DatasetReader::column(const std::string& full_name) const {
+TableColumn DatasetReader::column(const std::string& full_name) const {
   std::vector<std::string> known;
   for (const auto& info : columns_) {
     if (info.table == "event") continue;
@@ -173,11 +204,29 @@ void DatasetReader::read_lengths() {
       if (r % kBlockRows == 0) block_offsets_.push_back(offsets[i]);
       lengths_.push_back(static_cast<std::uint32_t>(offsets[i + 1] - offsets[i]));
     }
+    if (info_.split != kLeaveLastOut) read_splits(*opened, part);
     events_in_all += part.events;
   }
   if (events_in_all != info_.events)
     throw DataError((info_.folder / kManifestName).string(),
                     "the parts' events do not add up to " + std::to_string(info_.events));
+}
+
+void DatasetReader::read_splits(const Hdf5File& file, const DatasetPart& part) {
+  const auto rows = static_cast<std::size_t>(part.rows);
+  std::vector<std::uint32_t> places(rows);
+  const std::size_t first = splits_.size();
+  splits_.resize(first + rows);
+  for (const auto& [name, place] : {std::pair(kTrainingSplit, &RowSplit::training),
+                                    {kValidSplit, &RowSplit::valid},
+                                    {kTestSplit, &RowSplit::test}}) {
+    check_rows(file, name, part.rows);
+    file.read(name, 0, std::span(places), part.first_row);
+    for (std::size_t r = 0; r < rows; ++r) splits_[first + r].*place = places[r];
+  }
+  for (std::size_t row = first; row < splits_.size(); ++row)
+    if (const std::string wrong = wrong_with_split(splits_[row], lengths_[row]); !wrong.empty())
+      throw DataError(part.path.string(), "/sequences/split", static_cast<std::int64_t>(row), wrong);
 }
 
 std::shared_ptr<const Hdf5File> DatasetReader::file(std::size_t part) {
@@ -214,6 +263,55 @@ RowEvents DatasetReader::events(std::int64_t row) {
   std::shared_ptr<const EventBlock> held = block(row / kBlockRows);
   const std::span<const std::uint32_t> items = held->row(static_cast<std::size_t>(row % kBlockRows));
   return {std::move(held), items};
+}
+
+std::optional<std::size_t> DatasetReader::find_column(std::string_view full_name) const {
+  const auto at = std::find_if(columns_.begin(), columns_.end(),
+                               [&](const ColumnInfo& column) { return column.full_name() == full_name; });
+  if (at == columns_.end()) return std::nullopt;
+  return static_cast<std::size_t>(at - columns_.begin());
+}
+
+std::shared_ptr<const ValueBlock> DatasetReader::value_block(std::int64_t number, std::size_t column,
+                                                             std::size_t events) {
+  return value_blocks_.get(static_cast<std::uint64_t>(number) * columns_.size() + column, [&] {
+    const std::int64_t first = number * kBlockRows;
+    const auto p = static_cast<std::size_t>(first / part_rows_);
+    const ColumnInfo& info = columns_[column];
+    const auto opened = file(p);
+    check_rows(*opened, values_of(info), parts_[p].events);
+    auto made = std::make_shared<ValueBlock>();
+    const auto read = [&](auto& values) {
+      values.resize(events);
+      const std::uint64_t from = block_offsets_[static_cast<std::size_t>(number)];
+      opened->read(values_of(info), static_cast<std::int64_t>(from), std::span(values), first);
+      return sizeof(values.front()) * events;
+    };
+    const std::size_t bytes = info.kind == "category" ? read(made->codes)
+                              : info.kind == "time"   ? read(made->times)
+                                                      : read(made->numbers);
+    check_values(parts_[p], info, *made, first);
+    return std::pair(std::shared_ptr<const ValueBlock>(std::move(made)), bytes);
+  });
+}
+
+RowValues DatasetReader::values(std::int64_t row, std::size_t column) {
+  if (row < 0 || row >= info_.rows) no_such_row(row);
+  const auto items = block(row / kBlockRows);  // knows where the row begins
+  RowValues out{value_block(row / kBlockRows, column, items->values.size()), {}, {}, {}};
+  const auto r = static_cast<std::size_t>(row % kBlockRows);
+  const std::size_t begin = items->offsets[r], size = items->offsets[r + 1] - begin;
+  if (!out.block->codes.empty()) out.codes = std::span(out.block->codes).subspan(begin, size);
+  if (!out.block->numbers.empty()) out.numbers = std::span(out.block->numbers).subspan(begin, size);
+  if (!out.block->times.empty()) out.times = std::span(out.block->times).subspan(begin, size);
+  return out;
+}
+
+TextColumn DatasetReader::vocabulary(std::size_t column) const {
+  const ColumnInfo& info = columns_[column];
+  const std::string group = "/vocabulary/events/" + info.name;
+  return read_texts(Hdf5File::open(catalogue_path_), (group + "/values").c_str(), (group + "/offsets").c_str(),
+                    info.values - kFirstValueCode, 0);
 }
 
 void DatasetReader::no_such_row(std::int64_t row) const {

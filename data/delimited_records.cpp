@@ -70,9 +70,9 @@ class Delimited final : public RecordReader {
       }
     }
     if (end == ColumnSplitter::End::kOpenQuote)
-      throw DataError(path_, "", first_line_,
-                      "a quote is not closed within 64 KiB ('" + options_.group +
-                          ".quotes: false' takes quotes as they are)");
+      throw DataError(
+          path_, "", first_line_,
+          "a quote is not closed within 64 KiB ('" + options_.group + ".quotes: false' takes quotes as they are)");
     if (end == ColumnSplitter::End::kTextAfterQuote)
       wrong = "text follows a closing quote ('" + options_.group + ".quotes: false' takes quotes as they are)";
     return true;

@@ -2,18 +2,19 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
-#include "data/dataset_writer.h"
-#include "data/event_log.h"
+#include "data/event_blocks.h"
 #include "data/import.h"
 
 namespace decant::data {
 
-/// Applies collapse (once, to the log as it was read), k-core and min_events, in this order; users left without events
-/// have length 0. Fills the summary's counts of what was dropped.
-void filter_events(const ImportOptions& options, std::int64_t items, UserEvents& events, ImportSummary& summary);
+/// Leaves one of consecutive events of a row with one item; counts.
+void collapse_repeats(UserEvents& events, ImportSummary& summary);
 
-/// Users and items that still have events, numbered anew in their old order.
-[[nodiscard]] DatasetContent compact(const UserEvents& events, const TextColumn& users, const TextColumn& items);
+/// Applies k-core and min_events, in this order; rows left without events go. Fills the summary's counts of what was
+/// dropped. Returns how many events each of `items` items has left.
+std::vector<std::uint64_t> filter_events(const ImportOptions& options, std::int64_t items, EventBlocks& events,
+                                         ImportSummary& summary);
 
 }  // namespace decant::data

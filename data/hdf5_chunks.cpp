@@ -12,7 +12,8 @@ struct ElementRow {
   const char* name;
   std::size_t bytes;
 };
-constexpr std::array kElements{ElementRow{Element::kU32, "u32", 4}, ElementRow{Element::kU64, "u64", 8},
+constexpr std::array kElements{ElementRow{Element::kU8, "u8", 1},   ElementRow{Element::kU32, "u32", 4},
+                               ElementRow{Element::kU64, "u64", 8}, ElementRow{Element::kI64, "i64", 8},
                                ElementRow{Element::kF16, "f16", 2}, ElementRow{Element::kBf16, "bf16", 2},
                                ElementRow{Element::kF32, "f32", 4}};
 
@@ -23,10 +24,14 @@ const ElementRow& row_of(Element element) {
 /// The library's type in files; in memory it is the same, since everything here is little-endian.
 hid_t type_of(Element element) {
   switch (element) {
+    case Element::kU8:
+      return H5T_STD_U8LE;
     case Element::kU32:
       return H5T_STD_U32LE;
     case Element::kU64:
       return H5T_STD_U64LE;
+    case Element::kI64:
+      return H5T_STD_I64LE;
     case Element::kF16:
       return half_type();
     case Element::kBf16:
@@ -66,7 +71,7 @@ const char* name_of(Element element) { return row_of(element).name; }
 Element element_named(const std::string& name) {
   for (const ElementRow& row : kElements)
     if (name == row.name) return row.element;
-  throw base::ConfigError("unknown type of elements '" + name + "' (known: u32, u64, f16, bf16, f32)");
+  throw base::ConfigError("unknown type of elements '" + name + "' (known: u8, u32, u64, i64, f16, bf16, f32)");
 }
 
 bool Hdf5File::has(const std::string& name) const {

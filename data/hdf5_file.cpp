@@ -100,6 +100,10 @@ Types types_of<std::uint64_t>() {
   return {H5T_STD_U64LE, H5T_NATIVE_UINT64};
 }
 template <>
+Types types_of<std::int64_t>() {
+  return {H5T_STD_I64LE, H5T_NATIVE_INT64};
+}
+template <>
 Types types_of<float>() {
   return {H5T_IEEE_F32LE, H5T_NATIVE_FLOAT};
 }
@@ -352,6 +356,7 @@ void Hdf5File::read(const std::string& name, std::int64_t first_row, std::span<T
 DECANT_ELEMENT(std::uint8_t)
 DECANT_ELEMENT(std::uint32_t)
 DECANT_ELEMENT(std::uint64_t)
+DECANT_ELEMENT(std::int64_t)
 DECANT_ELEMENT(float)
 DECANT_ELEMENT(Half)
 #undef DECANT_ELEMENT

@@ -23,9 +23,9 @@ struct Half {
 };
 
 /// Types of elements that a column can be written in without the type being known to the compiler.
-enum class Element { kU32, kU64, kF16, kBf16, kF32 };
+enum class Element { kU8, kU32, kU64, kI64, kF16, kBf16, kF32 };
 [[nodiscard]] std::size_t bytes_of(Element element);
-/// "u32", "u64", "f16", "bf16", "f32"; throws ConfigError for another name.
+/// "u8", "u32", "u64", "i64", "f16", "bf16", "f32"; throws ConfigError for another name.
 [[nodiscard]] const char* name_of(Element element);
 [[nodiscard]] Element element_named(const std::string& name);
 
@@ -75,7 +75,7 @@ class Hdf5File {
   [[nodiscard]] std::string text(const std::string& object, const std::string& name) const;
   [[nodiscard]] std::uint64_t number(const std::string& object, const std::string& name) const;
 
-  /// Writes a whole dataset of u8, u32, u64, float or Half, [rows] or [rows, columns], in chunks of `chunk_rows`.
+  /// Writes a whole dataset of u8, u32, u64, i64, float or Half, [rows] or [rows, columns], in chunks of `chunk_rows`.
   template <class T>
   void write(const std::string& name, std::span<const T> values, std::int64_t columns, std::int64_t chunk_rows);
   /// Reads whole rows from `first_row` on; their number follows from out.size(). REQUIRES the element type of the file

@@ -1,19 +1,24 @@
 #include "data/import.h"
 
+#include <algorithm>
 #include <chrono>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "base/hash.h"
 #include "base/options.h"
+#include "data/byte_size.h"
 #include "data/dataset_writer.h"
 #include "data/errors.h"
 #include "data/event_filters.h"
 #include "data/event_log.h"
 #include "data/event_order.h"
 #include "data/import_formats.h"
+#include "data/import_plan.h"
 #include "data/line_reader.h"
+#include "data/time_text.h"
 
 namespace decant::data {
 
@@ -41,22 +46,65 @@ ReadFormat find_format(const ImportOptions& options) {
   throw base::ConfigError("unknown import format '" + options.format + "' (known: " + base::join(format_names()) + ")");
 }
 
+void check_split(const ImportOptions& options) {
+  const auto refuse = [](const std::string& why) { throw base::ConfigError(why); };
+  const bool temporal = options.split == kTemporal, given = options.split == kGiven;
+  if (!temporal && (!options.valid_from.empty() || !options.test_from.empty()))
+    refuse("'valid_from' and 'test_from' are for 'split: temporal', and the split is " + options.split);
+  if (!given && (!options.valid_files.empty() || !options.test_files.empty()))
+    refuse("'valid_files' and 'test_files' are for 'split: given', and the split is " + options.split);
+  if (given && (options.valid_files.empty() || options.test_files.empty()))
+    refuse(std::string("'split: given' needs files in '") + (options.valid_files.empty() ? "valid" : "test") +
+           "_files'");
+  if (!temporal) return;
+  if (options.format != "interactions" || options.interactions.time.empty())
+    refuse("'split: temporal' needs events with times: 'format: interactions' and a column in 'interactions.time'");
+  const TimeReader times(options.interactions.time_format);
+  for (const auto& [name, text] : {std::pair("valid_from", &options.valid_from), {"test_from", &options.test_from}})
+    if (!times.read(*text))
+      refuse("'" + std::string(name) + "' is '" + *text + "', which is no time of the format '" +
+             options.interactions.time_format + "'");
+  if (!(*times.read(options.valid_from) < *times.read(options.test_from)))
+    refuse("'valid_from' must be before 'test_from'");
+}
+
+std::size_t memory_of(const ImportOptions& options) {
+  constexpr std::size_t kLeast = std::size_t{1} << 20;
+  const std::size_t bytes = byte_size(options.memory, "memory");
+  if (bytes < kLeast) throw base::ConfigError("'memory' is '" + options.memory + "', expected at least 1MiB");
+  return bytes;
+}
+
 void check_options(const ImportOptions& options) {
   if (options.files.empty()) throw base::ConfigError("there is no file to import");
-  const auto one_of = [](const char* key, const std::string& value, const char* first, const char* second) {
-    if (value != first && value != second)
-      throw base::ConfigError(std::string(key) + " is '" + value + "', expected " + first + " or " + second);
+  const auto one_of = [](const char* key, const std::string& value, const std::vector<std::string>& choices) {
+    if (std::find(choices.begin(), choices.end(), value) == choices.end())
+      throw base::ConfigError(std::string(key) + " is '" + value + "', expected " + base::join(choices, " or "));
   };
-  one_of("duplicates", options.duplicates, "keep", "collapse");
-  one_of("on_error", options.on_error, "stop", "skip");
+  one_of("duplicates", options.duplicates, {"keep", "collapse"});
+  one_of("on_error", options.on_error, {"stop", "skip"});
+  one_of("split", options.split, {kLeaveLastOut, kTemporal, kGiven});
   if (options.format == "interactions") options.interactions.check();
   options.items.check();
   options.users.check();
+  check_split(options);
+  (void)memory_of(options);
 }
 
-std::int64_t total_bytes(const std::vector<std::string>& files) {
+/// All files in the order in which they are read, each with its part of the split.
+std::vector<std::pair<std::string, std::uint8_t>> files_of(const ImportOptions& options) {
+  std::vector<std::pair<std::string, std::uint8_t>> out;
+  std::uint8_t part = 0;
+  for (const auto* files : {&options.files, &options.valid_files, &options.test_files}) {
+    for (const std::string& file : *files) out.emplace_back(file, part);
+    ++part;
+  }
+  return out;
+}
+
+std::int64_t total_bytes(const ImportOptions& options) {
   std::int64_t total = 0;
-  for (const std::string& file : files) {
+  for (const auto& [file, part] : files_of(options)) {
     std::error_code error;
     const std::uintmax_t bytes = fs::file_size(file, error);
     if (!error) total += static_cast<std::int64_t>(bytes);  // otherwise opening it tells
@@ -111,6 +159,9 @@ std::string key_from(const ImportOptions& options, const std::vector<std::string
              options.on_error + " " + std::to_string(options.k_core) + " " + std::to_string(options.min_events));
   if (const auto own = own_options(options); !own.is_null()) hasher.add(own.dump());
   for (const auto& [table, attributes] : tables_of(options)) hasher.add(table + attributes_of(*attributes).dump());
+  if (options.split != kLeaveLastOut)
+    hasher.add(options.split + " " + options.valid_from + " " + options.test_from + " " +
+               std::to_string(options.valid_files.size()) + " " + std::to_string(options.test_files.size()));
   for (const std::string& hash : file_hashes) hasher.add(hash);
   return hasher.hex();
 }
@@ -119,12 +170,13 @@ std::string key_from(const ImportOptions& options, const std::vector<std::string
 std::vector<std::string> read_files(const ImportOptions& options, EventLog& log, ImportSummary& summary,
                                     const ImportProgress& progress) {
   const ReadFormat read = find_format(options);
-  ProgressClock clock(progress, total_bytes(options.files));
+  ProgressClock clock(progress, total_bytes(options));
   std::vector<std::string> hashes;
   std::int64_t done = 0;
-  for (const std::string& name : options.files) {
+  for (const auto& [name, part] : files_of(options)) {
     const fs::path path = name;
     LineReader lines(path);
+    log.set_part(part);
     const ImportSource source{lines, path, options, options.on_error == "skip",
                               [&] { clock.tick(done + lines.bytes_read()); }};
     read(source, log, summary);
@@ -135,32 +187,47 @@ std::vector<std::string> read_files(const ImportOptions& options, EventLog& log,
   return hashes;
 }
 
-/// Joins what is known of items and users; returns the files' hashes.
-std::vector<std::string> join_attributes(const ImportOptions& options, DatasetContent& content,
-                                         ImportSummary& summary) {
-  std::vector<std::string> hashes;
-  const bool skip = options.on_error == "skip";
-  for (const auto& [table, attributes] : tables_of(options)) {
-    const bool of_items = table == "item";
-    const auto training = of_items ? count_training(content) : training_lengths(content);
-    const AttributeRows rows{table, of_items ? content.items : content.users, training,
-                             !of_items && options.interactions.session_gap > 0};
-    auto columns = read_attributes(*attributes, rows, skip, summary.attributes[table], hashes);
-    for (auto& column : columns) content.columns.push_back(std::move(column));
+void refuse_empty(const ImportOptions& options, const ImportSummary& summary) {
+  if (summary.users == 0)
+    throw base::ConfigError("nothing is left to import: " + std::to_string(summary.lines) + " lines, " +
+                            std::to_string(summary.malformed_lines) + " of them malformed, " +
+                            std::to_string(summary.events_dropped_k_core) + " events dropped by k_core, " +
+                            std::to_string(summary.events_dropped_min_events) + " by min_events");
+  if (options.split == kLeaveLastOut) return;
+  for (const auto& [name, targets] : {std::pair("valid", summary.valid_targets), {"test", summary.test_targets}}) {
+    if (targets > 0) continue;
+    std::string span;
+    if (summary.interactions && !summary.interactions->first_time.empty())
+      span = "; the events lie between " + summary.interactions->first_time + " and " + summary.interactions->last_time;
+    throw base::ConfigError("'split: " + options.split + "' leaves no target for " + name +
+                            ": no user has an event there with one before it" + span);
   }
-  return hashes;
 }
 
-void count_rows(const DatasetContent& content, ImportSummary& summary) {
-  summary.users = content.rows();
-  summary.items = content.items.size();
-  summary.events = static_cast<std::int64_t>(content.events.size());
-  for (std::size_t row = 0; row + 1 < content.offsets.size(); ++row)
-    summary.training_only_users += content.offsets[row + 1] - content.offsets[row] < 3;
-  const std::vector<std::uint32_t> counts = count_training(content);
-  for (std::size_t row = 0; row + 1 < content.offsets.size(); ++row)
-    if (content.offsets[row + 1] - content.offsets[row] >= 3)
-      summary.cold_test_targets += counts[content.events[content.offsets[row + 1] - 1]] == 0;
+/// Joins what is known of items and users; adds the files' hashes.
+std::vector<TableColumn> join_attributes(const ImportOptions& options, ImportPlan& plan,
+                                         std::vector<std::string>& hashes, ImportSummary& summary) {
+  std::vector<TableColumn> out;
+  for (const auto& [table, attributes] : tables_of(options)) {
+    const bool of_users = table == "user";
+    const ImportPlan::Users users = of_users ? plan.users() : ImportPlan::Users();
+    const AttributeRows rows{table, of_users ? users.ids : plan.items(), of_users ? users.training : plan.training(),
+                             of_users && options.interactions.session_gap > 0};
+    auto columns = read_attributes(*attributes, rows, options.on_error == "skip", summary.attributes[table], hashes);
+    std::move(columns.begin(), columns.end(), std::back_inserter(out));
+  }
+  return out;
+}
+
+base::Json describe_import(const ImportOptions& options, const std::vector<std::string>& hashes,
+                           const ImportSummary& summary) {
+  base::Json out{{"key", key_from(options, hashes)}, {"format", options.format},
+                 {"k_core", options.k_core},         {"min_events", options.min_events},
+                 {"duplicates", options.duplicates}, {"on_error", options.on_error}};
+  if (options.split == kTemporal) out["valid_from"] = options.valid_from, out["test_from"] = options.test_from;
+  out["summary"] = summary.to_json();
+  if (const auto own = own_options(options); !own.is_null()) out["interactions"] = own;
+  return out;
 }
 
 }  // namespace
@@ -172,6 +239,19 @@ void ImportOptions::describe(base::Fields& fields) {
   fields.integer("min_events", min_events, {1, kHuge}, "drop users with fewer events, after k_core");
   fields.text("duplicates", duplicates, "consecutive repeats of an item in what was read", {"keep", "collapse"});
   fields.text("on_error", on_error, "what a malformed line does: end the import, or be counted", {"stop", "skip"});
+  fields.text(
+      "split", split,
+      "which events are training's, and which the targets of valid and test: each user's last two, by dates, or by "
+      "files",
+      {kLeaveLastOut, kTemporal, kGiven});
+  fields.text("valid_from", valid_from, "temporal: events from this time on are not training's; as in the log");
+  fields.text("test_from", test_from, "temporal: valid's target is before it, test's from it on");
+  fields.texts("valid_files", valid_files, "given: files whose events are valid's");
+  fields.texts("test_files", test_files, "given: files whose events are test's");
+  fields.text(
+      "memory", memory,
+      "for events (not ids), such as 500MiB; what is more is sorted on disk, beside the dataset. The result is the "
+      "same");
   fields.group("interactions", interactions, "how a log of interactions is read");
   fields.group("items", items, "what is known of items, joined by their ids");
   fields.group("users", users, "what is known of users, joined by their ids");
@@ -185,6 +265,7 @@ base::Json InteractionCounts::to_json() const {
           {"outside_time", outside_time},
           {"same_events", same_events},
           {"sessions", sessions},
+          {"against_split", against_split},
           {"first_time", first_time},
           {"last_time", last_time}};
 }
@@ -203,6 +284,8 @@ base::Json ImportSummary::to_json() const {
                   {"users", users},
                   {"items", items},
                   {"events", events},
+                  {"valid_targets", valid_targets},
+                  {"test_targets", test_targets},
                   {"training_only_users", training_only_users},
                   {"cold_test_targets", cold_test_targets}};
   if (interactions) tree["interactions"] = interactions->to_json();
@@ -213,29 +296,31 @@ base::Json ImportSummary::to_json() const {
 ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress,
                              const std::function<void(const char*)>& at) {
   check_options(options);
-  EventLog log;
+  DatasetFolder folder(out);
   ImportSummary summary;
-  if (options.format == "interactions") summary.interactions.emplace();
+  const bool interactions = options.format == "interactions";
+  if (interactions) summary.interactions.emplace();
+  const bool times = interactions && !options.interactions.time.empty();
+  EventLog log(times, options.split != kLeaveLastOut,
+               interactions ? event_columns(options.interactions) : std::vector<LogColumn>(), memory_of(options),
+               folder);
   std::vector<std::string> hashes = read_files(options, log, summary, progress);
-  UserEvents events = log.take();
-  TextColumn users = log.users();
-  if (!events.times.empty()) order_events(options.interactions, events, users, *summary.interactions);
-  filter_events(options, log.items().size(), events, summary);
-  DatasetContent content = compact(events, users, log.items());
-  if (content.rows() == 0)
-    throw base::ConfigError("nothing is left to import: " + std::to_string(summary.lines) + " lines, " +
-                            std::to_string(summary.malformed_lines) + " of them malformed, " +
-                            std::to_string(summary.events_dropped_k_core) + " events dropped by k_core, " +
-                            std::to_string(summary.events_dropped_min_events) + " by min_events");
-  count_rows(content, summary);
-  for (auto& hash : join_attributes(options, content, summary)) hashes.push_back(std::move(hash));
-  content.import = {{"key", key_from(options, hashes)}, {"format", options.format},
-                    {"k_core", options.k_core},         {"min_events", options.min_events},
-                    {"duplicates", options.duplicates}, {"on_error", options.on_error},
-                    {"summary", summary.to_json()}};
-  if (const auto own = own_options(options); !own.is_null()) content.import["interactions"] = own;
+  std::optional<EventOrder> order;
+  if (times) order.emplace(options.interactions, *summary.interactions);
+  EventBlocks events = log.take([&](UserEvents& block) {
+    if (order) (*order)(block);
+    if (options.duplicates == "collapse") collapse_repeats(block, summary);
+  });
+  if (order) order->finish();
+  const std::vector<std::uint64_t> counts = filter_events(options, log.items().size(), events, summary);
+  ImportPlan plan(options.split, events, log, counts, summary);
+  refuse_empty(options, summary);
+  const std::vector<TableColumn> columns = join_attributes(options, plan, hashes, summary);
   if (at) at("import-read");
-  write_dataset(content, out, kPartRows, at);
+  plan.write(folder.path(), columns, describe_import(options, hashes, summary), at);
+  events.discard();
+  if (at) at("import-commit");
+  folder.commit();
   return summary;
 }
 
@@ -243,17 +328,16 @@ std::string import_key(const ImportOptions& options) {
   check_options(options);
   (void)find_format(options);
   std::vector<std::string> hashes;
-  const auto add = [&](const std::vector<std::string>& files) {
-    for (const std::string& name : files) {
-      LineReader lines((fs::path(name)));
-      std::string_view line;
-      while (lines.next(line)) {
-      }
-      hashes.push_back(lines.hash());
+  const auto add = [&](const std::string& name) {
+    LineReader lines((fs::path(name)));
+    std::string_view line;
+    while (lines.next(line)) {
     }
+    hashes.push_back(lines.hash());
   };
-  add(options.files);
-  for (const auto& [table, attributes] : tables_of(options)) add(attributes->files);
+  for (const auto& [name, part] : files_of(options)) add(name);
+  for (const auto& [table, attributes] : tables_of(options))
+    for (const auto& name : attributes->files) add(name);
   return key_from(options, hashes);
 }
 

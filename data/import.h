@@ -20,10 +20,14 @@ namespace fs = std::filesystem;
 struct ImportOptions : base::Options {
   std::string format = "sequences";
   std::vector<std::string> files;
-  std::int64_t k_core = 0;          // drop users and items with fewer events, repeatedly; 0: keep all
-  std::int64_t min_events = 1;      // drop users with fewer events (after k-core)
-  std::string duplicates = "keep";  // keep | collapse: consecutive repeats of an item, once, before k-core
-  std::string on_error = "stop";    // stop | skip: a malformed line
+  std::int64_t k_core = 0;               // drop users and items with fewer events, repeatedly; 0: keep all
+  std::int64_t min_events = 1;           // drop users with fewer events (after k-core)
+  std::string duplicates = "keep";       // keep | collapse: consecutive repeats of an item, once, before k-core
+  std::string on_error = "stop";         // stop | skip: a malformed line
+  std::string split = "leave-last-out";  // leave-last-out | temporal | given
+  std::string valid_from, test_from;     // temporal: times as in the log
+  std::vector<std::string> valid_files, test_files;  // given
+  std::string memory = "2GiB";                       // for events; what is more is sorted on disk
   InteractionOptions interactions;
   AttributeOptions items{"item"}, users{"user"};
   void describe(base::Fields& fields) override;
@@ -33,6 +37,7 @@ struct ImportOptions : base::Options {
 struct InteractionCounts {
   std::int64_t missing_values = 0, other_kinds = 0, below_rating = 0, without_quantity = 0, outside_time = 0;
   std::int64_t same_events = 0, sessions = 0;
+  std::int64_t against_split = 0;     // split given: events that are earlier than one of an earlier part of their row
   std::string first_time, last_time;  // empty: without times
   [[nodiscard]] base::Json to_json() const;
 };
@@ -42,7 +47,7 @@ struct ImportSummary {
   std::int64_t lines = 0, events_read = 0, malformed_lines = 0, repeats_collapsed = 0;
   std::int64_t users_dropped_k_core = 0, items_dropped_k_core = 0, events_dropped_k_core = 0;
   std::int64_t users_dropped_min_events = 0, items_dropped_min_events = 0, events_dropped_min_events = 0;
-  std::int64_t users = 0, items = 0, events = 0, training_only_users = 0;
+  std::int64_t users = 0, items = 0, events = 0, valid_targets = 0, test_targets = 0, training_only_users = 0;
   std::int64_t cold_test_targets = 0;                      // items that training has never seen
   std::optional<InteractionCounts> interactions;           // of that format
   std::map<std::string, AttributeCounts> attributes = {};  // by table, "item" and "user"
@@ -57,7 +62,8 @@ using ImportProgress = std::function<void(std::int64_t done, std::int64_t total)
 /// event, in any order of time; events of one time keep the order of the lines. Rows are users in order of first
 /// appearance, items likewise; sessions follow each other. Files may be gzip or zstd. Throws DataError with file and line
 /// for a malformed line (no item, an invalid UTF-8 or control character, an id over 255 bytes), ConfigError for an unknown
-/// format or when nothing is left.
+/// format or when nothing is left, or no target under a split that is asked for. Events beyond `options.memory` are sorted
+/// and filtered in files in "<out>.tmp"; the dataset's bytes are the same.
 /// `at` hears of "import-read" (all is read, nothing written), and of what write_dataset tells.
 ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress = {},
                              const std::function<void(const char*)>& at = {});

@@ -1,5 +1,9 @@
 #include "data/interaction_options.h"
 
+#include <charconv>
+#include <cmath>
+#include <utility>
+
 #include "data/time_text.h"
 
 namespace decant::data {
@@ -25,6 +29,11 @@ void InteractionOptions::describe(base::Fields& fields) {
   fields.text("same_event", same_event, "a line with the user, item and time of an earlier one", {"keep", "drop"});
   fields.real("session_gap", session_gap, {0, kHuge},
               "minutes without an event that end a session; each session is then a user of its own; 0: no sessions");
+  fields.flag("keep_time", keep_time, "store the time of every event too, 8 bytes each");
+  fields.texts(
+      "event_weights", event_weights,
+      "what an event of a kind counts as a target of training, such as [purchase=1, view=0.2]; other kinds are "
+      "then malformed");
 }
 
 void InteractionOptions::check() const {
@@ -40,6 +49,25 @@ void InteractionOptions::check() const {
   if (session_gap > 0 && time.empty()) refuse("session_gap' needs a column in 'interactions.time'");
   if (same_event == "drop" && time.empty()) refuse("same_event: drop' needs a column in 'interactions.time'");
   if (!keep_events.empty() && event.empty()) refuse("keep_events' needs a column in 'interactions.event'");
+  if (!event_weights.empty() && event.empty()) refuse("event_weights' needs a column in 'interactions.event'");
+  if (keep_time && time.empty()) refuse("keep_time' needs a column in 'interactions.time'");
+  (void)weights();
+}
+
+std::map<std::string, float, std::less<>> InteractionOptions::weights() const {
+  std::map<std::string, float, std::less<>> out;
+  for (const std::string& text : event_weights) {
+    const std::size_t equals = text.rfind('=');
+    float weight = -1;
+    if (equals != std::string::npos) {
+      const auto [end, error] = std::from_chars(text.data() + equals + 1, text.data() + text.size(), weight);
+      if (error != std::errc() || end != text.data() + text.size()) weight = -1;
+    }
+    if (!(weight >= 0 && std::isfinite(weight)) || !out.emplace(text.substr(0, equals), weight).second)
+      throw base::ConfigError("'interactions.event_weights' has '" + text +
+                              "', expected a kind of event and its weight from 0 on, once each: purchase=1");
+  }
+  return out;
 }
 
 }  // namespace decant::data

@@ -171,7 +171,7 @@ LabelRows LabelSet::read(const PackedBatch& batch) const {
     const auto end =
         std::find_if(target, batch.target_tokens.end(), [&](auto token) { return token >= batch.offsets[s + 1]; });
     const std::int64_t labelled = impl_->dataset.training_targets(row, impl_->max_length);
-    const std::int64_t start = training_length(impl_->dataset.length(row)) - 1 - labelled;
+    const std::int64_t start = impl_->dataset.training_length(row) - 1 - labelled;
     if (end - target != labelled || batch.window_starts[s] != start)
       throw DataError(impl_->folder.string(), kIdsColumn, row,
                       "the batch's window is not the training window that was labelled");

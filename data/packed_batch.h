@@ -39,6 +39,7 @@ struct PackedBatch {
   [[nodiscard]] std::int64_t targets() const { return static_cast<std::int64_t>(target_ids.size()); }
   /// Throws DataError naming the column when there is none of that name.
   [[nodiscard]] const RaggedColumn& column(const std::string& name) const;
+  [[nodiscard]] RaggedColumn& column(const std::string& name);
 };
 
 }  // namespace decant::data

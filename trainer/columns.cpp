@@ -9,7 +9,7 @@
 namespace decant::trainer {
 namespace {
 
-torch::Tensor tensor_of(const data::Column& column, std::int64_t rows) {
+torch::Tensor tensor_of(const data::TableColumn& column, std::int64_t rows) {
   if (column.info.kind == "number") {
     auto out = at::empty({rows}, torch::kFloat32);
     std::copy(column.numbers.begin(), column.numbers.end(), out.data_ptr<float>());

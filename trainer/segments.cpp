@@ -40,7 +40,7 @@ Segment by_popularity(const data::Dataset& dataset) {
 
 Segment by_history(const data::Dataset& dataset) {
   return {"history", {"1-4", "5-9", "10-19", "20-49", "50+"}, [&dataset](const TargetRank& target, Split split) {
-            const auto history = dataset.length(target.row) - (split == Split::kTest ? 1 : 2);
+            const auto history = dataset.history_length(split, target.row);
             return static_cast<std::size_t>(
                 std::upper_bound(std::begin(kHistoryBounds), std::end(kHistoryBounds), history) -
                 std::begin(kHistoryBounds));

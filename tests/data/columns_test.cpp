@@ -87,7 +87,7 @@ TEST(ColumnCollector, RefusesWhatItIsTold) {
 
 class Attributes : public testing::Test {
  protected:
-  std::vector<Column> read(const std::string& text, bool skip = false) {
+  std::vector<TableColumn> read(const std::string& text, bool skip = false) {
     write_text(folder_ / "a.csv", text);
     options_.files = {(folder_ / "a.csv").string()};
     options_.check();
@@ -145,13 +145,13 @@ TEST_F(Attributes, NameTheLineAndTheColumn) {
 DatasetContent with_columns(std::size_t rows) {
   auto content = content_of(ragged_rows(rows));
   const auto items = static_cast<std::size_t>(content.items.size());
-  Column kind{{"item", "kind", "category", "feature", 4, 2}, Codes(items * 2, 1), {}, {}, texts_of({"a", "b"})};
+  TableColumn kind{{"item", "kind", "category", "feature", 4, 2}, Codes(items * 2, 1), {}, {}, texts_of({"a", "b"})};
   kind.codes[5] = 3;
-  Column age{{"user", "age", "number"}, {}, std::vector<float>(rows), {}, {}};
+  TableColumn age{{"user", "age", "number"}, {}, std::vector<float>(rows), {}, {}};
   for (std::size_t row = 0; row < rows; ++row) age.numbers[row] = static_cast<float>(row) / 8;
-  Column towns{{"user", "towns", "category", "teacher_only", 3, 2}, Codes(rows * 2, 0), {}, {}, texts_of({"Ulm"})};
+  TableColumn towns{{"user", "towns", "category", "teacher_only", 3, 2}, Codes(rows * 2, 0), {}, {}, texts_of({"Ulm"})};
   for (std::size_t row = 0; row < rows; ++row) towns.codes[2 * row] = static_cast<std::uint32_t>(row % 3);
-  Column title{{"item", "title", "text", "shown"}, {}, {}, {}, {}};
+  TableColumn title{{"item", "title", "text", "shown"}, {}, {}, {}, {}};
   for (std::size_t item = 0; item < items; ++item)
     title.texts.push_back(item == 3 ? "" : "title " + std::to_string(item));
   content.columns = {kind, age, towns, title};

@@ -136,7 +136,7 @@ class LargeDatasetTest : public testing::Test {
   void expect_row(const Dataset& dataset, std::size_t r) const {
     const auto row = static_cast<std::int64_t>(r);
     ASSERT_EQ(dataset.length(row), static_cast<std::int64_t>(rows_[r].size()));
-    const auto training = static_cast<std::size_t>(training_length(dataset.length(row)));
+    const auto training = static_cast<std::size_t>(dataset.training_length(row));
     const Ints wanted(rows_[r].begin(), rows_[r].begin() + static_cast<std::ptrdiff_t>(training));
     ASSERT_EQ(dataset.training_events(row), wanted) << "row " << r;
   }
