@@ -15,6 +15,7 @@
 #include "data/event_filters.h"
 #include "data/event_log.h"
 #include "data/event_order.h"
+#include "data/event_values.h"
 #include "data/import_formats.h"
 #include "data/import_plan.h"
 #include "data/line_reader.h"
@@ -54,7 +55,8 @@ void check_split(const ImportOptions& options) {
   if (!given && (!options.valid_files.empty() || !options.test_files.empty()))
     refuse("'valid_files' and 'test_files' are for 'split: given', and the split is " + options.split);
   if (given && (options.valid_files.empty() || options.test_files.empty()))
-    refuse(std::string("'split: given' needs files in '") + (options.valid_files.empty() ? "valid" : "test") + "_files'");
+    refuse(std::string("'split: given' needs files in '") + (options.valid_files.empty() ? "valid" : "test") +
+           "_files'");
   if (!temporal) return;
   if (options.format != "interactions" || options.interactions.time.empty())
     refuse("'split: temporal' needs events with times: 'format: interactions' and a column in 'interactions.time'");
@@ -131,8 +133,8 @@ class ProgressClock {
 
 /// The options of the format itself.
 base::Json own_options(const ImportOptions& options) {
-  auto copy = options.interactions;
-  return options.format == "interactions" ? base::write_options(copy) : base::Json();
+  if (options.format != "interactions") return {};
+  return base::write_options(const_cast<InteractionOptions&>(options.interactions));  // which only reads them
 }
 
 std::string key_from(const ImportOptions& options, const std::vector<std::string>& file_hashes) {
@@ -205,17 +207,19 @@ void ImportOptions::describe(base::Fields& fields) {
   fields.integer("min_events", min_events, {1, kHuge}, "drop users with fewer events, after k_core");
   fields.text("duplicates", duplicates, "consecutive repeats of an item in what was read", {"keep", "collapse"});
   fields.text("on_error", on_error, "what a malformed line does: end the import, or be counted", {"stop", "skip"});
-  fields.text("split", split,
-              "which events are training's, and which the targets of valid and test: each user's last two, by dates, or by "
-              "files",
-              {kLeaveLastOut, kTemporal, kGiven});
+  fields.text(
+      "split", split,
+      "which events are training's, and which the targets of valid and test: each user's last two, by dates, or by "
+      "files",
+      {kLeaveLastOut, kTemporal, kGiven});
   fields.text("valid_from", valid_from, "temporal: events from this time on are not training's; as in the log");
   fields.text("test_from", test_from, "temporal: valid's target is before it, test's from it on");
   fields.texts("valid_files", valid_files, "given: files whose events are valid's");
   fields.texts("test_files", test_files, "given: files whose events are test's");
-  fields.text("memory", memory,
-              "for events (not ids), such as 500MiB; what is more is sorted on disk, beside the dataset. The result is the "
-              "same");
+  fields.text(
+      "memory", memory,
+      "for events (not ids), such as 500MiB; what is more is sorted on disk, beside the dataset. The result is the "
+      "same");
   fields.group("interactions", interactions, "how a log of interactions is read");
 }
 
@@ -225,6 +229,7 @@ base::Json InteractionCounts::to_json() const {
           {"below_rating", below_rating},
           {"without_quantity", without_quantity},
           {"outside_time", outside_time},
+          {"unwanted_values", unwanted_values},
           {"same_events", same_events},
           {"sessions", sessions},
           {"against_split", against_split},

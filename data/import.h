@@ -18,14 +18,14 @@ namespace fs = std::filesystem;
 struct ImportOptions : base::Options {
   std::string format = "sequences";
   std::vector<std::string> files;
-  std::int64_t k_core = 0;          // drop users and items with fewer events, repeatedly; 0: keep all
-  std::int64_t min_events = 1;      // drop users with fewer events (after k-core)
-  std::string duplicates = "keep";  // keep | collapse: consecutive repeats of an item, once, before k-core
-  std::string on_error = "stop";    // stop | skip: a malformed line
-  std::string split = "leave-last-out";                     // leave-last-out | temporal | given
-  std::string valid_from, test_from;                        // temporal: times as in the log
-  std::vector<std::string> valid_files, test_files;         // given
-  std::string memory = "2GiB";                              // for events; what is more is sorted on disk
+  std::int64_t k_core = 0;               // drop users and items with fewer events, repeatedly; 0: keep all
+  std::int64_t min_events = 1;           // drop users with fewer events (after k-core)
+  std::string duplicates = "keep";       // keep | collapse: consecutive repeats of an item, once, before k-core
+  std::string on_error = "stop";         // stop | skip: a malformed line
+  std::string split = "leave-last-out";  // leave-last-out | temporal | given
+  std::string valid_from, test_from;     // temporal: times as in the log
+  std::vector<std::string> valid_files, test_files;  // given
+  std::string memory = "2GiB";                       // for events; what is more is sorted on disk
   InteractionOptions interactions;
   void describe(base::Fields& fields) override;
 };
@@ -33,8 +33,9 @@ struct ImportOptions : base::Options {
 /// Events of a log of interactions that were dropped, and why; what is left lies between the two times.
 struct InteractionCounts {
   std::int64_t missing_values = 0, other_kinds = 0, below_rating = 0, without_quantity = 0, outside_time = 0;
+  std::int64_t unwanted_values = 0;  // of context: missing or negative ones that are to be dropped
   std::int64_t same_events = 0, sessions = 0;
-  std::int64_t against_split = 0;  // split given: events that are earlier than one of an earlier part of their row
+  std::int64_t against_split = 0;     // split given: events that are earlier than one of an earlier part of their row
   std::string first_time, last_time;  // empty: without times
   [[nodiscard]] base::Json to_json() const;
 };
