@@ -47,7 +47,9 @@ void EventEncoder::finish(bool times) {
     }
     out_.push_back(std::move(out));
   }
-  if (times) out_.push_back({{"event", "time", "time", "time"}, {}});
+  if (!times) return;
+  ColumnInfo& time = out_.emplace_back().info;
+  time.table = "event", time.name = time.kind = time.role = "time";
 }
 
 void EventEncoder::encode(const UserEvents& block) {

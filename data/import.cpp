@@ -15,6 +15,7 @@
 #include "data/event_filters.h"
 #include "data/event_log.h"
 #include "data/event_order.h"
+#include "data/event_values.h"
 #include "data/import_formats.h"
 #include "data/import_plan.h"
 #include "data/line_reader.h"
@@ -134,8 +135,8 @@ class ProgressClock {
 
 /// The options of the format itself.
 base::Json own_options(const ImportOptions& options) {
-  auto copy = options.interactions;
-  return options.format == "interactions" ? base::write_options(copy) : base::Json();
+  if (options.format != "interactions") return {};
+  return base::write_options(const_cast<InteractionOptions&>(options.interactions));  // which only reads them
 }
 
 /// Tables with files of attributes.
@@ -263,6 +264,7 @@ base::Json InteractionCounts::to_json() const {
           {"below_rating", below_rating},
           {"without_quantity", without_quantity},
           {"outside_time", outside_time},
+          {"unwanted_values", unwanted_values},
           {"same_events", same_events},
           {"sessions", sessions},
           {"against_split", against_split},

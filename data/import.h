@@ -36,6 +36,7 @@ struct ImportOptions : base::Options {
 /// Events of a log of interactions that were dropped, and why; what is left lies between the two times.
 struct InteractionCounts {
   std::int64_t missing_values = 0, other_kinds = 0, below_rating = 0, without_quantity = 0, outside_time = 0;
+  std::int64_t unwanted_values = 0;  // of context: missing or negative ones that are to be dropped
   std::int64_t same_events = 0, sessions = 0;
   std::int64_t against_split = 0;     // split given: events that are earlier than one of an earlier part of their row
   std::string first_time, last_time;  // empty: without times

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <vector>
 
 #include "data/event_log.h"
 #include "data/import.h"
@@ -24,10 +23,6 @@ using ReadFormat = void (*)(const ImportSource& source, EventLog& log, ImportSum
 
 /// A line is a user and one or more items in time order, separated by blanks or tabs. Blank lines are passed over.
 void read_sequences(const ImportSource& source, EventLog& log, ImportSummary& summary);
-
-/// The columns that events of such a log keep beside the item, in the order of their values: the kind where several kinds
-/// can be left, and the weight.
-[[nodiscard]] std::vector<LogColumn> event_columns(const InteractionOptions& options);
 
 /// A line is an event: InteractionOptions.
 void read_interactions(const ImportSource& source, EventLog& log, ImportSummary& summary);

@@ -1,5 +1,7 @@
 #include "data/interaction_options.h"
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <utility>
@@ -34,6 +36,7 @@ void InteractionOptions::describe(base::Fields& fields) {
       "event_weights", event_weights,
       "what an event of a kind counts as a target of training, such as [purchase=1, view=0.2]; other kinds are "
       "then malformed");
+  fields.groups("context", context, "further columns that events keep, by name, such as {price: {kind: number}}");
 }
 
 void InteractionOptions::check() const {
@@ -52,6 +55,16 @@ void InteractionOptions::check() const {
   if (!event_weights.empty() && event.empty()) refuse("event_weights' needs a column in 'interactions.event'");
   if (keep_time && time.empty()) refuse("keep_time' needs a column in 'interactions.time'");
   (void)weights();
+  for (const auto& [name, column] : context) {
+    const std::string key = "interactions.context." + name;
+    const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-'; };
+    if (name == "kind" || name == "weight" || name == "time" || !std::all_of(name.begin(), name.end(), plain))
+      refuse("context' has a column '" + name +
+             "': choose another name, of letters, digits, _ and - (not kind, weight, time)");
+    column->check(key);
+    if (column->kind == "text" || !column->separator.empty())
+      refuse("context." + name + "': an event has one category or number of a column");
+  }
 }
 
 std::map<std::string, float, std::less<>> InteractionOptions::weights() const {

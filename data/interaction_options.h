@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data/column_options.h"
 #include "data/record_options.h"
 
 namespace decant::data {
@@ -23,6 +24,7 @@ struct InteractionOptions : RecordOptions {
   double session_gap = 0;                  // minutes
   bool keep_time = false;                  // store the time of every event
   std::vector<std::string> event_weights;  // "purchase=1": of each kind
+  ColumnMap context;                       // further columns that events keep
   /// By kind, of event_weights. Throws ConfigError for what is no such text.
   [[nodiscard]] std::map<std::string, float, std::less<>> weights() const;
   void describe(base::Fields& fields) override;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "data/errors.h"
+#include "data/event_values.h"
 #include "data/id_text.h"
 #include "data/import_formats.h"
 #include "data/interaction_records.h"
@@ -26,14 +27,32 @@ enum class Verdict : std::uint8_t { kKeep, kDrop, kMalformed };
 /// Judges the events of one file, and counts those that are dropped.
 class Judge {
  public:
-  Judge(const InteractionOptions& options, InteractionCounts& counts)
-      : options_(options), columns_(interaction_columns(options)), counts_(counts), times_(options.time_format) {
+  /// `columns`: of the log.
+  Judge(const InteractionOptions& options, std::vector<LogColumn>& columns, InteractionCounts& counts)
+      : options_(options),
+        columns_(interaction_columns(options)),
+        counts_(counts),
+        times_(options.time_format),
+        with_values_(!columns.empty()),
+        values_(options, columns) {
     if (!options.from.empty()) from_ = times_.read(options.from);
     if (!options.until.empty()) until_ = times_.read(options.until);
   }
 
   /// `wrong`: why it is malformed. `time`: of an event that is kept, where there are times.
   Verdict of(const Record& record, Micros& time, std::string& wrong) {
+    const auto verdict = of_event(record, time, wrong);
+    if (verdict != Verdict::kKeep || !with_values_) return verdict;
+    const auto values = values_.read(record, wrong);
+    if (values == ValueVerdict::kDrop) return drop(counts_.unwanted_values);
+    return values == ValueVerdict::kWrong ? Verdict::kMalformed : Verdict::kKeep;
+  }
+
+  /// Of the columns of the log, of the event that was kept last.
+  [[nodiscard]] std::span<const std::uint32_t> values() const { return values_.values(); }
+
+ private:
+  Verdict of_event(const Record& record, Micros& time, std::string& wrong) {
     if (const auto verdict = missing(record, wrong); verdict != Verdict::kKeep) return verdict;
     const auto& kinds = options_.keep_events;
     if (!kinds.empty() && std::find(kinds.begin(), kinds.end(), cell_of(record, Value::kEvent).text) == kinds.end())
@@ -57,7 +76,6 @@ class Judge {
     return Verdict::kKeep;
   }
 
- private:
   Verdict missing(const Record& record, std::string& wrong) {
     for (std::size_t c = 0; c < columns_.size(); ++c) {
       if (columns_[c].source.empty() || !record.cells[c].empty()) continue;
@@ -87,6 +105,26 @@ class Judge {
   InteractionCounts& counts_;
   TimeReader times_;
   std::optional<Micros> from_, until_;
+  bool with_values_;
+  EventValueReader values_;
+};
+
+/// Tells the part of the split of each event, where it is one by dates.
+class PartOfTime {
+ public:
+  explicit PartOfTime(const ImportOptions& options) : temporal_(options.split == kTemporal) {
+    if (!temporal_) return;
+    const TimeReader times(options.interactions.time_format);
+    valid_ = times.read(options.valid_from).value();
+    test_ = times.read(options.test_from).value();
+  }
+  void set(Micros time, EventLog& log) const {
+    if (temporal_) log.set_part(time < valid_ ? 0 : time < test_ ? 1 : 2);
+  }
+
+ private:
+  bool temporal_;
+  Micros valid_ = 0, test_ = 0;
 };
 
 }  // namespace
@@ -95,8 +133,9 @@ void read_interactions(const ImportSource& source, EventLog& log, ImportSummary&
   constexpr std::int64_t kRecordsATick = 1024;
   const auto& options = source.options.interactions;
   const std::string path = source.path.string();
-  const auto reader = make_record_reader(options, interaction_columns(options), source.lines, path);
-  Judge judge(options, *summary.interactions);
+  const auto reader = make_record_reader(options, wanted_columns(options), source.lines, path);
+  Judge judge(options, log.columns(), *summary.interactions);
+  const PartOfTime part(source.options);
   Record record;
   std::string wrong;
   while (reader->next(record, wrong)) {
@@ -109,10 +148,8 @@ void read_interactions(const ImportSource& source, EventLog& log, ImportSummary&
     if (verdict != Verdict::kKeep) continue;
     ++summary.events_read;
     const auto user = cell_of(record, Value::kUser).text, item = cell_of(record, Value::kItem).text;
-    if (options.time.empty())
-      log.add(user, std::span(&item, 1));
-    else
-      log.add(user, item, time);
+    part.set(time, log);
+    log.add(user, item, time, judge.values());
   }
 }
 

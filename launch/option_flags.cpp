@@ -49,7 +49,9 @@ class FlagAdder final : public base::Fields {
              std::string_view) override {
     refuse(name);
   }
-  void groups(std::string_view name, base::NamedGroups&, std::string_view) override { refuse(name); }
+  void groups(std::string_view name, base::NamedGroups&, std::string_view help) override {
+    add(name, "{NAME: {...}}", "{}", help, &parse_value);
+  }
 
  private:
   [[nodiscard]] bool skips(const std::string& name) const {
