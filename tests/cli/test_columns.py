@@ -165,6 +165,64 @@ def check_damage(decant):
     decant.fails(3, "inspect", "damaged", says=["columns.h5", "cut short"])
 
 
+# Events with a kind, a time and a price: the teacher takes all, the student the gaps. What follows which kind is planted.
+EVENTS = """version: 1
+run: {folder: events, device: cpu, threads: 1}
+data:
+  import:
+    format: interactions
+    files: [events.csv]
+    interactions:
+      event: kind
+      event_weights: [purchase=1, view=0.25]
+      keep_time: true
+      context: {price: {kind: number, teacher_only: true}}
+batch: {sequences: 32}
+teacher:
+  gate: warn
+  model: {type: gru4rec, dim: 16, max_length: 10, columns: [event.kind, event.price, event.gap]}
+  optimizer: {type: adamw, lr: 0.01}
+  train: {max_epochs: 30, patience: 0}
+student:
+  model: {type: sasrec, dim: 8, layers: 1, heads: 1, max_length: 10, columns: [event.gap]}
+  train: {max_epochs: 1}
+losses: {ce: {weight: 1}, kl_tail: {weight: 1, temperature: 2}}
+labels: {k: 10}
+monitoring: {enabled: false}
+"""
+
+
+def check_events(decant):
+    """After a purchase comes one partner of the item, after a view another: who sees kinds knows which."""
+    draw, lines = random.Random(3), ["user,item,time,kind,price"]
+    for user in range(400):
+        item, time = draw.randrange(40), 1000000 * user
+        for _ in range(draw.randrange(4, 12)):
+            kind = draw.choice(["view", "purchase"])
+            lines.append(f"u{user},i{item},{time},{kind},{draw.random():.2f}")
+            item = (item + (7 if kind == "purchase" else 12)) % 40
+            time += draw.choice([1, 60, 4000, 90000])
+    decant.write("events.csv", "\n".join(lines) + "\n")
+    decant.write("events.yaml", EVENTS)
+    decant.ok("run", "events.yaml")
+    columns = json.loads(decant.ok("inspect", "events/dataset", "--json"))["columns"]
+    expect(set(columns) == {"event.kind", "event.weight", "event.price", "event.time", "event.gap"}, str(columns))
+    found, metadata = tensors(decant.path("events/student/weights.safetensors"))
+    expect(found["columns.event.gap"][1][1] == 8 and metadata["columns"] == "event.gap", str(metadata))
+    report = json.loads(decant.path("events/report.json").read_text())
+    seeing = report["teacher"]["metrics"]["test"]["ndcg@10"]
+    decant.ok("run", "events.yaml", "--set", "run.folder=blind", "--set", "data.dataset=events/dataset", "--set", "teacher.model.columns=[]")
+    blind = json.loads(decant.path("blind/report.json").read_text())["teacher"]["metrics"]["test"]["ndcg@10"]
+    print(f"ndcg@10 {seeing:.3f} with the kinds of events, {blind:.3f} without", flush=True)
+    expect(seeing > blind + 0.1, f"ndcg@10 {seeing} with the kinds of events, {blind} without")
+
+    # Weights count: the same log without them is another dataset, whose control learns otherwise.
+    decant.ok("run", "events.yaml", "--set", "run.folder=even", "--set", "data.import.interactions.event_weights=[]")
+    expect(weights(decant, "even", "control") != weights(decant, "events", "control"), "the weights of events do not count")
+    decant.fails(2, "run", "events.yaml", "--set", "student.model.columns=[event.price]", "--set", "data.dataset=events/dataset",
+                 "--set", "run.folder=other", says=["event.price", "teacher_only"])
+
+
 def test(decant):
     rows, items = write_files(decant)
     decant.write("job.yaml", JOB)
@@ -181,6 +239,7 @@ def test(decant):
     check_permuted(decant)
     check_refusals(decant)
     check_damage(decant)
+    check_events(decant)
 
 
 main(test)
