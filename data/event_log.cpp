@@ -223,6 +223,7 @@ UserEvents EventLog::gather() {
   }
   // One array at a time: the log's own is freed before the next.
   const auto move = [&](auto& from, auto& to) {
+    if (from.empty()) return;  // the log does not have these
     to.resize(from.size());
     std::vector<std::uint64_t> next(out.offsets.begin(), out.offsets.end() - 1);
     auto at = from.begin();
