@@ -3,6 +3,7 @@
 
 #include "data/dataset_reader.h"
 #include "data/errors.h"
+#include "data/pseudonyms.h"
 
 namespace decant::data {
 
@@ -60,6 +61,8 @@ base::Json inspect_dataset(const fs::path& folder) {
     without_target += training_length(length) < 2;
   }
   const auto unseen = std::count(reader.counts().begin(), reader.counts().end(), 0);
+  const auto ids = [&](bool replaced) { return replaced ? "pseudonyms" : "as they came"; };
+  const PseudonymFacts facts = pseudonym_facts(folder);
   return {{"format", kDatasetFormat},
           {"version", kDatasetVersion},
           {"rows", info.rows},
@@ -73,6 +76,8 @@ base::Json inspect_dataset(const fs::path& folder) {
           {"catalogue_hash", info.catalogue_hash},
           {"content_hash", info.content_hash},
           {"import_key", info.import_key},
+          {"user_ids", ids(facts.users)},
+          {"item_ids", ids(facts.items)},
           {"parts", reader.parts().size()},
           {"bytes", bytes},
           {"verified", true}};

@@ -1,6 +1,7 @@
 #include "data/import.h"
 
 #include <chrono>
+#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -50,6 +51,7 @@ void check_options(const ImportOptions& options) {
   one_of("duplicates", options.duplicates, "keep", "collapse");
   one_of("on_error", options.on_error, "stop", "skip");
   if (options.format == "interactions") options.interactions.check();
+  options.pseudonyms.check();
 }
 
 std::int64_t total_bytes(const std::vector<std::string>& files) {
@@ -88,11 +90,14 @@ base::Json own_options(const ImportOptions& options) {
   return options.format == "interactions" ? base::write_options(copy) : base::Json();
 }
 
-std::string key_from(const ImportOptions& options, const std::vector<std::string>& file_hashes) {
+/// `pseudonyms`: PseudonymImport::facts().
+std::string key_from(const ImportOptions& options, const base::Json& pseudonyms,
+                     const std::vector<std::string>& file_hashes) {
   base::Hasher hasher;
   hasher.add("import " + std::to_string(kImporterVersion) + " " + options.format + " " + options.duplicates + " " +
              options.on_error + " " + std::to_string(options.k_core) + " " + std::to_string(options.min_events));
   if (const auto own = own_options(options); !own.is_null()) hasher.add(own.dump());
+  if (!pseudonyms.is_null()) hasher.add(pseudonyms.dump());
   for (const std::string& hash : file_hashes) hasher.add(hash);
   return hasher.hex();
 }
@@ -139,6 +144,7 @@ void ImportOptions::describe(base::Fields& fields) {
   fields.text("duplicates", duplicates, "consecutive repeats of an item in what was read", {"keep", "collapse"});
   fields.text("on_error", on_error, "what a malformed line does: end the import, or be counted", {"stop", "skip"});
   fields.group("interactions", interactions, "how a log of interactions is read");
+  fields.group("pseudonyms", pseudonyms, "original ids replaced by a keyed hash");
 }
 
 base::Json InteractionCounts::to_json() const {
@@ -176,27 +182,31 @@ base::Json ImportSummary::to_json() const {
 ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress,
                              const std::function<void(const char*)>& at) {
   check_options(options);
+  PseudonymImport pseudonyms(options.pseudonyms, out);
   EventLog log;
   ImportSummary summary;
   if (options.format == "interactions") summary.interactions.emplace();
   const std::vector<std::string> hashes = read_files(options, log, summary, progress);
   UserEvents events = log.take();
-  TextColumn users = log.users();
+  TextColumn users = log.users(), items = log.items();
+  pseudonyms.replace(users, items);
   if (!events.times.empty()) order_events(options.interactions, events, users, *summary.interactions);
-  filter_events(options, log.items().size(), events, summary);
-  DatasetContent content = compact(events, users, log.items());
+  filter_events(options, items.size(), events, summary);
+  DatasetContent content = compact(events, users, items);
   if (content.rows() == 0)
     throw base::ConfigError("nothing is left to import: " + std::to_string(summary.lines) + " lines, " +
                             std::to_string(summary.malformed_lines) + " of them malformed, " +
                             std::to_string(summary.events_dropped_k_core) + " events dropped by k_core, " +
                             std::to_string(summary.events_dropped_min_events) + " by min_events");
   count_rows(content, summary);
-  content.import = {{"key", key_from(options, hashes)}, {"format", options.format},
+  content.import = {{"key", key_from(options, pseudonyms.facts(), hashes)}, {"format", options.format},
                     {"k_core", options.k_core},         {"min_events", options.min_events},
                     {"duplicates", options.duplicates}, {"on_error", options.on_error},
                     {"summary", summary.to_json()}};
   if (const auto own = own_options(options); !own.is_null()) content.import["interactions"] = own;
+  if (const auto facts = pseudonyms.facts(); !facts.is_null()) content.import["pseudonyms"] = facts;
   if (at) at("import-read");
+  pseudonyms.write_map(content.users, content.items);
   write_dataset(content, out, kPartRows, at);
   return summary;
 }
@@ -207,12 +217,10 @@ std::string import_key(const ImportOptions& options) {
   std::vector<std::string> hashes;
   for (const std::string& name : options.files) {
     LineReader lines((fs::path(name)));
-    std::string_view line;
-    while (lines.next(line)) {
-    }
+    lines.skip_to(std::numeric_limits<std::int64_t>::max());
     hashes.push_back(lines.hash());
   }
-  return key_from(options, hashes);
+  return key_from(options, PseudonymImport(options.pseudonyms, {}).facts(), hashes);
 }
 
 }  // namespace decant::data

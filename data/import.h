@@ -10,6 +10,7 @@
 
 #include "base/options.h"
 #include "data/interaction_options.h"
+#include "data/pseudonyms.h"
 
 namespace decant::data {
 
@@ -23,6 +24,7 @@ struct ImportOptions : base::Options {
   std::string duplicates = "keep";  // keep | collapse: consecutive repeats of an item, once, before k-core
   std::string on_error = "stop";    // stop | skip: a malformed line
   InteractionOptions interactions;
+  PseudonymOptions pseudonyms;
   void describe(base::Fields& fields) override;
 };
 

@@ -61,7 +61,11 @@ bool LineReader::next(std::string_view& line) {
   const char* start = buffer_.data() + begin_;
   line = {start, found != nullptr ? static_cast<std::size_t>(found - start) : end_ - begin_};
   begin_ += line.size() + (found != nullptr ? 1 : 0);
-  if (++line_number_ == 1 && line.starts_with(kByteOrderMark)) line.remove_prefix(kByteOrderMark.size());
+  if (++line_number_ == 1) {
+    if (line.starts_with(kByteOrderMark)) line.remove_prefix(kByteOrderMark.size());
+    if (line.starts_with("\xff\xfe") || line.starts_with("\xfe\xff"))
+      throw DataError(path_.string(), "the text is UTF-16, and UTF-8 is read: iconv -f UTF-16 -t UTF-8 converts it");
+  }
   if (line.ends_with('\r')) line.remove_suffix(1);
   return true;
 }

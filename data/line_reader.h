@@ -14,7 +14,7 @@ namespace decant::data {
 namespace fs = std::filesystem;
 
 /// Throws FileError with the system's reason when the file cannot be opened or read, DataError when compressed bytes are
-/// damaged or a line has over 256 MiB.
+/// damaged, a line has over 256 MiB, or the file begins with the byte order mark of UTF-16.
 class LineReader {
  public:
   explicit LineReader(const fs::path& path);
