@@ -22,7 +22,8 @@ class Delimited final : public RecordReader {
     if (options.header) {
       if (!next_columns(wrong)) return;
       if (!wrong.empty()) throw DataError(path, "", first_line_, "the header: " + wrong);
-      if (record_.empty() && std::any_of(columns_.begin(), columns_.end(), [](auto name) { return name.find('\r') != std::string_view::npos; }))
+      if (record_.empty() && std::any_of(columns_.begin(), columns_.end(),
+                                         [](auto name) { return name.find('\r') != std::string_view::npos; }))
         throw DataError(path, "", first_line_, "the lines end in CR alone: tr '\\r' '\\n' converts the file");
     }
     for (const auto& column : wanted_) places_.push_back(column.source.empty() ? kNone : find(column));
@@ -72,9 +73,9 @@ class Delimited final : public RecordReader {
       }
     }
     if (end == ColumnSplitter::End::kOpenQuote)
-      throw DataError(path_, "", first_line_,
-                      "a quote is not closed within 64 KiB ('" + options_.group +
-                          ".quotes: false' takes quotes as they are)");
+      throw DataError(
+          path_, "", first_line_,
+          "a quote is not closed within 64 KiB ('" + options_.group + ".quotes: false' takes quotes as they are)");
     if (end == ColumnSplitter::End::kTextAfterQuote)
       wrong = "text follows a closing quote ('" + options_.group + ".quotes: false' takes quotes as they are)";
     return true;

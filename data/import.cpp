@@ -199,9 +199,12 @@ ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, 
                             std::to_string(summary.events_dropped_k_core) + " events dropped by k_core, " +
                             std::to_string(summary.events_dropped_min_events) + " by min_events");
   count_rows(content, summary);
-  content.import = {{"key", key_from(options, pseudonyms.facts(), hashes)}, {"format", options.format},
-                    {"k_core", options.k_core},         {"min_events", options.min_events},
-                    {"duplicates", options.duplicates}, {"on_error", options.on_error},
+  content.import = {{"key", key_from(options, pseudonyms.facts(), hashes)},
+                    {"format", options.format},
+                    {"k_core", options.k_core},
+                    {"min_events", options.min_events},
+                    {"duplicates", options.duplicates},
+                    {"on_error", options.on_error},
                     {"summary", summary.to_json()}};
   if (const auto own = own_options(options); !own.is_null()) content.import["interactions"] = own;
   if (const auto facts = pseudonyms.facts(); !facts.is_null()) content.import["pseudonyms"] = facts;

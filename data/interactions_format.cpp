@@ -75,11 +75,11 @@ class Judge {
     return Verdict::kDrop;
   }
 
-  [[nodiscard]] Verdict malformed(const Record& record, Value value, const std::string& what, std::string& wrong) const {
+  [[nodiscard]] Verdict malformed(const Record& record, Value value, const std::string& what,
+                                  std::string& wrong) const {
     constexpr std::size_t kShown = 40;
     const auto text = cell_of(record, value).text;
-    wrong = columns_[static_cast<std::size_t>(value)].name + " '" + printable(text, kShown) +
-            "' is no " + what;
+    wrong = columns_[static_cast<std::size_t>(value)].name + " '" + printable(text, kShown) + "' is no " + what;
     return Verdict::kMalformed;
   }
 

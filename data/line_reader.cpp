@@ -1,5 +1,6 @@
 #include "data/line_reader.h"
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 
@@ -9,12 +10,13 @@ namespace decant::data {
 
 namespace {
 
-constexpr std::size_t kBufferBytes = std::size_t{1} << 20, kMaxLineBytes = std::size_t{1} << 28;
+constexpr std::size_t kMaxLineBytes = std::size_t{1} << 28, kMostRawBytes = std::size_t{1} << 18;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 }  // namespace
 
-LineReader::LineReader(const fs::path& path) : path_(path), source_(path), buffer_(kBufferBytes) {}
+LineReader::LineReader(const fs::path& path, std::size_t buffer_bytes)
+    : path_(path), source_(path, std::min(buffer_bytes, kMostRawBytes)), buffer_(buffer_bytes) {}
 
 bool LineReader::refill() {
   if (at_end_) return false;

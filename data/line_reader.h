@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 /// damaged, a line has over 256 MiB, or the file begins with the byte order mark of UTF-16.
 class LineReader {
  public:
-  explicit LineReader(const fs::path& path);
+  /// `buffer_bytes`: of text at first, and of the file.
+  explicit LineReader(const fs::path& path, std::size_t buffer_bytes = std::size_t{1} << 20);
 
   /// False at the end. `line` is without its end (LF or CRLF) and valid until the next call; a byte order mark at the
   /// start of the file is left out.

@@ -33,7 +33,11 @@ class ParquetRecords final : public RecordReader {
  public:
   ParquetRecords(const RecordOptions& options, std::vector<WantedColumn> columns, LineReader& lines,
                  const std::string& path)
-      : RecordReader(path, "row"), wanted_(std::move(columns)), cells_(wanted_.size()), lines_(lines), path_(path),
+      : RecordReader(path, "row"),
+        wanted_(std::move(columns)),
+        cells_(wanted_.size()),
+        lines_(lines),
+        path_(path),
         empty_(options) {
     if (lines.compressed())
       throw DataError(path, "a Parquet file that is compressed as a whole is not read: decompress it before");

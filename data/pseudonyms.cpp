@@ -65,7 +65,8 @@ void read_key(const fs::path& path, Secret& secret) {
   } while (got > 0 || (got < 0 && errno == EINTR));
   if (got < 0) fail(path, "cannot read the key");
   if (secret.size < kLeastKeyBytes || secret.size > kMostKeyBytes)
-    throw base::ConfigError(path.string() + ": a key has 16 to 65,536 bytes (head -c 32 /dev/urandom makes a good one)");
+    throw base::ConfigError(path.string() +
+                            ": a key has 16 to 65,536 bytes (head -c 32 /dev/urandom makes a good one)");
 }
 
 std::string hex_of(std::span<const unsigned char> bytes) {
@@ -90,9 +91,10 @@ void write_all(int file, std::string_view text, const fs::path& path) {
 }  // namespace
 
 void PseudonymOptions::describe(base::Fields& fields) {
-  fields.text("key_file", key_file,
-              "a file of at least 16 bytes that only its owner may read: ids are replaced by a hash with this key; empty: "
-              "they stay as they are");
+  fields.text(
+      "key_file", key_file,
+      "a file of at least 16 bytes that only its owner may read: ids are replaced by a hash with this key; empty: "
+      "they stay as they are");
   fields.flag("users", users, "users' ids are replaced, where there is a key");
   fields.flag("items", items, "items' ids are replaced, where there is a key");
   fields.text("map", map, "a file, outside of the dataset, to write pseudonyms and ids to; empty: none is written");
@@ -139,7 +141,8 @@ PseudonymImport::PseudonymImport(const PseudonymOptions& options, const fs::path
   if (!options.on()) return;
   if (!options.map.empty() && !out.empty()) {
     const auto inner = fs::weakly_canonical(options.map), outer = fs::weakly_canonical(out);
-    if (const auto ends = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first; ends == outer.end())
+    if (const auto ends = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first;
+        ends == outer.end())
       throw base::ConfigError("'pseudonyms.map' is " + options.map +
                               ", which lies in the dataset: whoever gets the dataset would get the ids");
   }
@@ -166,11 +169,13 @@ void PseudonymImport::write_map(const TextColumn& users, const TextColumn& items
   const Descriptor file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR));
   if (file.get() < 0) fail(beside, "cannot make the map");
   std::string text;
-  for (const auto& [kind, ids, pairs] : {std::tuple(IdKind::kUser, &users, &users_), {IdKind::kItem, &items, &items_}}) {
+  for (const auto& [kind, ids, pairs] :
+       {std::tuple(IdKind::kUser, &users, &users_), {IdKind::kItem, &items, &items_}}) {
     std::unordered_set<std::string_view> left;
     for (std::int64_t i = 0; i < ids->size(); ++i) left.insert(without_session(ids->at(i)));
     for (const auto& [pseudonym, id] : *pairs)
-      if (left.contains(pseudonym)) text += std::string(kind_name(kind)) + "\t" + pseudonym + "\t" + id + "\n";
+      if (left.contains(pseudonym))
+        text.append(kind_name(kind)).append("\t").append(pseudonym).append("\t").append(id).append("\n");
   }
   write_all(file.get(), text, beside);
   if (::fsync(file.get()) != 0) fail(beside, "cannot write the map");

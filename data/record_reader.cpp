@@ -12,9 +12,7 @@ constexpr std::string_view kParquet = "PAR1\x15";
 
 }  // namespace
 
-std::string shown_list(const std::vector<std::string>& names) {
-  return printable(base::join(names));
-}
+std::string shown_list(const std::vector<std::string>& names) { return printable(base::join(names)); }
 
 std::unique_ptr<RecordReader> make_record_reader(const RecordOptions& options, std::vector<WantedColumn> columns,
                                                  LineReader& lines, const std::string& path) {

@@ -85,8 +85,9 @@ TEST_F(BrokenFiles, Encoding) {
   const std::string wide = "the text is UTF-16, and UTF-8 is read: iconv -f UTF-16 -t UTF-8 converts it";
   EXPECT_EQ(refused(utf16(kHead + "a,x,1\n")), wide);
   EXPECT_EQ(refused("\xfe\xff\0u\0s"s), wide);
-  EXPECT_EQ(refused("\0u\0s\0e\0r\n"s),
-            R"(line 1: the header has no column 'user' for 'user' (it has: \x00u\x00s\x00e\x00r); is ',' the separator?)");
+  EXPECT_EQ(
+      refused("\0u\0s\0e\0r\n"s),
+      R"(line 1: the header has no column 'user' for 'user' (it has: \x00u\x00s\x00e\x00r); is ',' the separator?)");
   EXPECT_EQ(accepted("\xef\xbb\xbf" + kHead + "a,x,1\n"), (Rows{{"x"}}));
   EXPECT_EQ(refused(kHead + "a,x\0y,1\n"s), "line 2: an id has a control character (byte 0x00)" + kSkip);
   EXPECT_EQ(accepted("note,user,item,time\n\0\x01,a,x,1\n"s), (Rows{{"x"}}));  // a column that nobody asked for
@@ -97,7 +98,8 @@ TEST_F(BrokenFiles, Lines) {
   EXPECT_EQ(accepted("user,item,time\r\na,x,1\r\na,y,2"), (Rows{{"x", "y"}}));
   EXPECT_EQ(refused("user,item,time\ra,x,1\ra,y,2\r"),
             R"(line 1: the lines end in CR alone: tr '\r' '\n' converts the file)");
-  const std::string empty = "nothing is left to import: 0 lines, 0 of them malformed, 0 events dropped by k_core, 0 by min_events";
+  const std::string empty =
+      "nothing is left to import: 0 lines, 0 of them malformed, 0 events dropped by k_core, 0 by min_events";
   EXPECT_EQ(refused<base::ConfigError>(""), empty);
   EXPECT_EQ(refused<base::ConfigError>(kHead), empty);
   EXPECT_EQ(refused<base::ConfigError>("\n \n\t\n"), empty);
@@ -141,7 +143,8 @@ TEST_F(BrokenFiles, Times) {
               "line 2: time '"s + text + "' is no time of the format 'auto'" + kSkip);
   EXPECT_EQ(accepted(kHead + "a,y,0001-01-01\na,x,-62167219200\na,z,9999-12-31T23:59:59\n"), (Rows{{"x", "y", "z"}}));
   own_.time_format = "seconds";
-  EXPECT_EQ(refused(kHead + "a,x,1600000000000\n"), "line 2: time '1600000000000' is no time of the format 'seconds'" + kSkip);
+  EXPECT_EQ(refused(kHead + "a,x,1600000000000\n"),
+            "line 2: time '1600000000000' is no time of the format 'seconds'" + kSkip);
 }
 
 TEST_F(BrokenFiles, Compression) {
@@ -163,7 +166,8 @@ TEST_F(BrokenFiles, Compression) {
 TEST_F(BrokenFiles, JsonLines) {
   own_.lines = "json";
   const std::string good = R"({"user": "a", "item": "x", "time": 1})";
-  EXPECT_EQ(accepted(good + "\r\n\n" + R"({"user": "a", "item": "z", "item": "y", "time": 2})"), (Rows{{"x", "y"}}));  // the last
+  EXPECT_EQ(accepted(good + "\r\n\n" + R"({"user": "a", "item": "z", "item": "y", "time": 2})"),
+            (Rows{{"x", "y"}}));  // the last
   EXPECT_EQ(refused(good + "\n{\"user\": \"a\",\n"), "line 2: is no JSON: the fault is at byte 14" + kSkip);
   EXPECT_EQ(refused(R"({"user": "a", "time": NaN})"), "line 1: is no JSON: the fault is at byte 23" + kSkip);
   EXPECT_EQ(refused(good + good), "line 1: is no JSON: the fault is at byte 38" + kSkip);

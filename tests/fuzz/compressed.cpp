@@ -6,7 +6,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   const fuzz::MemoryFile file(fuzz::Input(bytes, size).rest());
   constexpr std::size_t kMost = std::size_t{1} << 22;  // a few bytes can stand for gigabytes
   fuzz::answered([&] {
-    data::LineReader lines(file.path());
+    data::LineReader lines(file.path(), fuzz::kBufferBytes);
     (void)lines.peek(5);
     std::string_view line;
     std::size_t total = 0;

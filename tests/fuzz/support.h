@@ -61,6 +61,9 @@ inline void answered(const std::function<void()>& action) {
   }
 }
 
+/// Small, so that lines cross the ends of buffers.
+inline constexpr std::size_t kBufferBytes = 64;
+
 inline void require(bool holds) {
   if (!holds) std::abort();
 }
@@ -74,7 +77,7 @@ inline void read_log(data::ImportOptions& options, std::string_view bytes, data:
     data::ImportSummary summary;
     summary.interactions.emplace();
     const std::filesystem::path path = file.path();
-    data::LineReader lines(path);
+    data::LineReader lines(path, kBufferBytes);
     read({lines, path, options, options.on_error == "skip", [] {}}, log, summary);
     const auto events = log.take();
     require(static_cast<std::int64_t>(events.items.size()) == summary.events_read);

@@ -4,8 +4,8 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   using namespace decant;
-  static const data::TimeReader kReaders[] = {data::TimeReader("auto"),         data::TimeReader("seconds"),
-                                              data::TimeReader("milliseconds"), data::TimeReader("iso"),
+  static const data::TimeReader kReaders[] = {data::TimeReader("auto"),           data::TimeReader("seconds"),
+                                              data::TimeReader("milliseconds"),   data::TimeReader("iso"),
                                               data::TimeReader("%d/%m/%Y %H:%M"), data::TimeReader("%s %z")};
   fuzz::Input input(bytes, size);
   const auto& reader = kReaders[input.choose(6)];
