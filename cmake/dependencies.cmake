@@ -50,6 +50,7 @@ decant_find_ext(xxhash HEADER xxhash.h LIBRARIES xxhash PACKAGE libxxhash-dev)
 decant_find_ext(hdf5 HEADER hdf5.h SUFFIXES hdf5/serial LIBRARIES "hdf5_serial|hdf5" PACKAGE libhdf5-dev)
 decant_find_ext(zlib HEADER zlib.h LIBRARIES z PACKAGE zlib1g-dev)  # HDF5's deflate, outside of its lock; gzip
 decant_find_ext(zstd HEADER zstd.h LIBRARIES zstd PACKAGE libzstd-dev)
+decant_find_ext(sodium HEADER sodium.h LIBRARIES sodium PACKAGE libsodium-dev)  # pseudonyms
 decant_find_ext(prometheus HEADER prometheus/registry.h LIBRARIES prometheus-cpp-core PACKAGE prometheus-cpp-dev)
 decant_find_ext(httplib HEADER httplib.h LIBRARIES cpp-httplib PACKAGE libcpp-httplib-dev)
 

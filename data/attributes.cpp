@@ -77,7 +77,7 @@ class Joiner {
     const auto id = record.cells.front().text;
     if (id.empty()) return "there is no " + rows_.table + " ('" + options_.group + ".id': " + options_.id + ")";
     if (auto wrong = wrong_with_id(id); !wrong.empty()) return wrong;
-    const auto [first, last] = by_id_.find(id);
+    const auto [first, last] = rows_.rename ? by_id_.find(rows_.rename(id)) : by_id_.find(id);
     if (first == last) {
       ++counts_.unknown_ids;
       return {};

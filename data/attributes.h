@@ -41,6 +41,7 @@ struct AttributeRows {
   const TextColumn& ids;                    // as the dataset has them
   std::span<const std::uint32_t> training;  // events of each row in training
   bool sessions = false;                    // ids are "<user>#<number>": every session of a user is a row
+  std::function<std::string(std::string_view)> rename = {};  // from an id of a file to that of the dataset
 };
 
 /// One column of `rows` for each of the options. Throws DataError with file and line for what is malformed, unless

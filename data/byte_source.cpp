@@ -18,7 +18,6 @@ namespace decant::data {
 
 namespace {
 
-constexpr std::size_t kRawBytes = std::size_t{1} << 18;
 constexpr std::string_view kGzip = "\x1f\x8b", kZstd = "\x28\xb5\x2f\xfd";
 
 class Gzip final : public ByteSource::Decoder {
@@ -80,7 +79,7 @@ class Zstd final : public ByteSource::Decoder {
 
 }  // namespace
 
-ByteSource::ByteSource(const fs::path& path) : path_(path), raw_(kRawBytes) {
+ByteSource::ByteSource(const fs::path& path, std::size_t buffer_bytes) : path_(path), raw_(buffer_bytes) {
   descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor_ < 0) throw base::FileError(path.string(), std::string("cannot open: ") + std::strerror(errno));
   try {

@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 /// damaged or end too early.
 class ByteSource {
  public:
-  explicit ByteSource(const fs::path& path);
+  /// `buffer_bytes`: how much of the file is read at once.
+  explicit ByteSource(const fs::path& path, std::size_t buffer_bytes = std::size_t{1} << 18);
   ~ByteSource();
   ByteSource(const ByteSource&) = delete;
   ByteSource& operator=(const ByteSource&) = delete;

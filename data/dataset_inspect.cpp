@@ -3,6 +3,7 @@
 
 #include "data/dataset_reader.h"
 #include "data/errors.h"
+#include "data/pseudonyms.h"
 
 namespace decant::data {
 
@@ -93,6 +94,8 @@ base::Json inspect_dataset(const fs::path& folder) {
     entry.erase("table"), entry.erase("name"), entry.erase("hash");
     columns[column.full_name()] = std::move(entry);
   }
+  const auto ids = [&](bool replaced) { return replaced ? "pseudonyms" : "as they came"; };
+  const PseudonymFacts facts = pseudonym_facts(folder);
   return {{"format", kDatasetFormat},
           {"version", reader.version()},
           {"rows", info.rows},
@@ -109,6 +112,8 @@ base::Json inspect_dataset(const fs::path& folder) {
           {"catalogue_hash", info.catalogue_hash},
           {"content_hash", info.content_hash},
           {"import_key", info.import_key},
+          {"user_ids", ids(facts.users)},
+          {"item_ids", ids(facts.items)},
           {"parts", reader.parts().size()},
           {"bytes", bytes},
           {"verified", true}};

@@ -21,7 +21,10 @@ class Delimited final : public RecordReader {
     std::string wrong;
     if (options.header) {
       if (!next_columns(wrong)) return;
-      if (!wrong.empty()) throw DataError(path, "", lines.line_number(), "the header: " + wrong);
+      if (!wrong.empty()) throw DataError(path, "", first_line_, "the header: " + wrong);
+      if (record_.empty() && std::any_of(columns_.begin(), columns_.end(),
+                                         [](auto name) { return name.find('\r') != std::string_view::npos; }))
+        throw DataError(path, "", first_line_, "the lines end in CR alone: tr '\\r' '\\n' converts the file");
     }
     for (const auto& column : wanted_) places_.push_back(column.source.empty() ? kNone : find(column));
     width_ = options.header ? columns_.size() : 0;
@@ -86,9 +89,13 @@ class Delimited final : public RecordReader {
       for (const auto name : columns_) known.emplace_back(trimmed(name));
       const auto at = std::find(known.begin(), known.end(), source);
       if (at == known.end())
-        throw DataError(path_, "", lines_.line_number(),
+        throw DataError(path_, "", first_line_,
                         "the header has no column '" + source + "' for '" + column.name +
                             "' (it has: " + shown_list(known) + "); is '" + options_.separator + "' the separator?");
+      if (std::find(at + 1, known.end(), source) != known.end())
+        throw DataError(path_, "", first_line_,
+                        "the header has two columns '" + source + "' ('" + options_.group +
+                            ".header: false' takes columns by number)");
       return static_cast<std::size_t>(at - known.begin());
     }
     std::size_t number = 0;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -34,6 +35,8 @@ class StringTable {
   /// Throws DataError beyond 2^32 - 2 texts.
   std::uint32_t number_of(const Key& key);
   [[nodiscard]] const TextColumn& texts() const { return texts_; }
+  /// For those who replace texts: nothing can be numbered any more then.
+  [[nodiscard]] TextColumn& texts() { return texts_; }
 
  private:
   struct Slot {
@@ -78,6 +81,10 @@ class EventLog {
   [[nodiscard]] const TextColumn& users() const { return users_.texts(); }
   [[nodiscard]] const TextColumn& items() const { return items_.texts(); }
   [[nodiscard]] std::vector<LogColumn>& columns() { return columns_; }
+  /// Lets `change` replace the ids. REQUIRES: all events are taken.
+  void rename(const std::function<void(TextColumn& users, TextColumn& items)>& change) {
+    change(users_.texts(), items_.texts());
+  }
 
   /// Gathers each user's events, users in order of first appearance, and lets `prepare` change every block of them; the
   /// log's own copy is freed.

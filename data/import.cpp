@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -88,6 +89,7 @@ void check_options(const ImportOptions& options) {
   if (options.format == "interactions") options.interactions.check();
   options.items.check();
   options.users.check();
+  options.pseudonyms.check();
   check_split(options);
   (void)memory_of(options);
 }
@@ -154,7 +156,9 @@ base::Json attributes_of(const AttributeOptions& options) {
   return tree;
 }
 
-std::string key_from(const ImportOptions& options, const std::vector<std::string>& file_hashes) {
+/// `pseudonyms`: PseudonymImport::facts().
+std::string key_from(const ImportOptions& options, const base::Json& pseudonyms,
+                     const std::vector<std::string>& file_hashes) {
   base::Hasher hasher;
   hasher.add("import " + std::to_string(kImporterVersion) + " " + options.format + " " + options.duplicates + " " +
              options.on_error + " " + std::to_string(options.k_core) + " " + std::to_string(options.min_events));
@@ -163,6 +167,7 @@ std::string key_from(const ImportOptions& options, const std::vector<std::string
   if (options.split != kLeaveLastOut)
     hasher.add(options.split + " " + options.valid_from + " " + options.test_from + " " +
                std::to_string(options.valid_files.size()) + " " + std::to_string(options.test_files.size()));
+  if (!pseudonyms.is_null()) hasher.add(pseudonyms.dump());
   for (const std::string& hash : file_hashes) hasher.add(hash);
   return hasher.hex();
 }
@@ -207,27 +212,33 @@ void refuse_empty(const ImportOptions& options, const ImportSummary& summary) {
 
 /// Joins what is known of items and users; adds the files' hashes.
 std::vector<TableColumn> join_attributes(const ImportOptions& options, ImportPlan& plan,
-                                         std::vector<std::string>& hashes, ImportSummary& summary) {
+                                         const PseudonymImport& pseudonyms, std::vector<std::string>& hashes,
+                                         ImportSummary& summary) {
   std::vector<TableColumn> out;
   for (const auto& [table, attributes] : tables_of(options)) {
     const bool of_users = table == "user";
     const ImportPlan::Users users = of_users ? plan.users() : ImportPlan::Users();
     const AttributeRows rows{table, of_users ? users.ids : plan.items(), of_users ? users.training : plan.training(),
-                             of_users && options.interactions.session_gap > 0};
+                             of_users && options.interactions.session_gap > 0,
+                             pseudonyms.of(of_users ? IdKind::kUser : IdKind::kItem)};
     auto columns = read_attributes(*attributes, rows, options.on_error == "skip", summary.attributes[table], hashes);
     std::move(columns.begin(), columns.end(), std::back_inserter(out));
   }
   return out;
 }
 
-base::Json describe_import(const ImportOptions& options, const std::vector<std::string>& hashes,
-                           const ImportSummary& summary) {
-  base::Json out{{"key", key_from(options, hashes)}, {"format", options.format},
-                 {"k_core", options.k_core},         {"min_events", options.min_events},
-                 {"duplicates", options.duplicates}, {"on_error", options.on_error}};
+base::Json describe_import(const ImportOptions& options, const base::Json& pseudonyms,
+                           const std::vector<std::string>& hashes, const ImportSummary& summary) {
+  base::Json out{{"key", key_from(options, pseudonyms, hashes)},
+                 {"format", options.format},
+                 {"k_core", options.k_core},
+                 {"min_events", options.min_events},
+                 {"duplicates", options.duplicates},
+                 {"on_error", options.on_error}};
   if (options.split == kTemporal) out["valid_from"] = options.valid_from, out["test_from"] = options.test_from;
   out["summary"] = summary.to_json();
   if (const auto own = own_options(options); !own.is_null()) out["interactions"] = own;
+  if (!pseudonyms.is_null()) out["pseudonyms"] = pseudonyms;
   return out;
 }
 
@@ -256,6 +267,7 @@ void ImportOptions::describe(base::Fields& fields) {
   fields.group("interactions", interactions, "how a log of interactions is read");
   fields.group("items", items, "what is known of items, joined by their ids");
   fields.group("users", users, "what is known of users, joined by their ids");
+  fields.group("pseudonyms", pseudonyms, "original ids replaced by a keyed hash");
 }
 
 base::Json InteractionCounts::to_json() const {
@@ -298,6 +310,7 @@ base::Json ImportSummary::to_json() const {
 ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress,
                              const std::function<void(const char*)>& at) {
   check_options(options);
+  PseudonymImport pseudonyms(options.pseudonyms, out);
   DatasetFolder folder(out);
   ImportSummary summary;
   const bool interactions = options.format == "interactions";
@@ -315,11 +328,14 @@ ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, 
   });
   if (order) order->finish();
   const std::vector<std::uint64_t> counts = filter_events(options, log.items().size(), events, summary);
+  log.rename([&](TextColumn& users, TextColumn& items) { pseudonyms.replace(users, items); });
   ImportPlan plan(options.split, events, log, counts, summary);
   refuse_empty(options, summary);
-  const std::vector<TableColumn> columns = join_attributes(options, plan, hashes, summary);
+  const std::vector<TableColumn> columns = join_attributes(options, plan, pseudonyms, hashes, summary);
+  const base::Json facts = pseudonyms.facts();
   if (at) at("import-read");
-  plan.write(folder.path(), columns, describe_import(options, hashes, summary), at);
+  if (!options.pseudonyms.map.empty()) pseudonyms.write_map(plan.users().ids, plan.items());
+  plan.write(folder.path(), columns, describe_import(options, facts, hashes, summary), at);
   events.discard();
   if (at) at("import-commit");
   folder.commit();
@@ -332,15 +348,13 @@ std::string import_key(const ImportOptions& options) {
   std::vector<std::string> hashes;
   const auto add = [&](const std::string& name) {
     LineReader lines((fs::path(name)));
-    std::string_view line;
-    while (lines.next(line)) {
-    }
+    lines.skip_to(std::numeric_limits<std::int64_t>::max());
     hashes.push_back(lines.hash());
   };
   for (const auto& [name, part] : files_of(options)) add(name);
   for (const auto& [table, attributes] : tables_of(options))
     for (const auto& name : attributes->files) add(name);
-  return key_from(options, hashes);
+  return key_from(options, PseudonymImport(options.pseudonyms, {}).facts(), hashes);
 }
 
 }  // namespace decant::data

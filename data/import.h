@@ -12,6 +12,7 @@
 #include "base/options.h"
 #include "data/attributes.h"
 #include "data/interaction_options.h"
+#include "data/pseudonyms.h"
 
 namespace decant::data {
 
@@ -30,6 +31,7 @@ struct ImportOptions : base::Options {
   std::string memory = "2GiB";                       // for events; what is more is sorted on disk
   InteractionOptions interactions;
   AttributeOptions items{"item"}, users{"user"};
+  PseudonymOptions pseudonyms;
   void describe(base::Fields& fields) override;
 };
 

@@ -23,10 +23,9 @@ class JsonLines final : public RecordReader {
     } while (is_blank(line));
     record = {cells_, lines_.line_number()};
     const auto tree = nlohmann::json::parse(line, nullptr, false);
-    if (tree.is_discarded() || !tree.is_object()) {
-      wrong = "is no JSON object";
-      return true;
-    }
+    if (tree.is_discarded()) wrong = "is no JSON: the fault is at byte " + std::to_string(fault_in(line));
+    if (wrong.empty() && !tree.is_object()) wrong = "is no JSON object";
+    if (!wrong.empty()) return true;
     for (std::size_t c = 0; c < cells_.size() && wrong.empty(); ++c) {
       texts_[c].clear();
       if (const auto* value = find(tree, wanted_[c])) wrong = read(*value, c);
@@ -36,6 +35,17 @@ class JsonLines final : public RecordReader {
   }
 
  private:
+  /// Place of what is wrong in a text that is no JSON, from 1.
+  static std::size_t fault_in(std::string_view line) {
+    try {
+      [[maybe_unused]] const auto tree = nlohmann::json::parse(line);
+    } catch (const nlohmann::json::parse_error& error) {
+      return error.byte;
+    } catch (const nlohmann::json::exception&) {  // a number out of range
+    }
+    return 1;
+  }
+
   [[nodiscard]] const nlohmann::json* find(const nlohmann::json& tree, const WantedColumn& column) const {
     if (column.source.empty()) return nullptr;
     if (column.source.front() != '/') {

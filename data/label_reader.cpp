@@ -87,7 +87,7 @@ std::shared_ptr<const OpenPart> LabelSet::Impl::part(std::size_t number) {
       hashes.resize(static_cast<std::size_t>(stored.range.rows));
       file.read(kRowHash, 0, std::span(hashes), stored.range.first_row);
     }
-    auto opened = std::make_shared<const OpenPart>(std::move(file), std::move(offsets), std::move(hashes));
+    auto opened = std::make_shared<const OpenPart>(OpenPart{std::move(file), std::move(offsets), std::move(hashes)});
     return std::pair(std::shared_ptr<const OpenPart>(std::move(opened)), std::size_t{1});
   });
 }

@@ -1,5 +1,6 @@
 #include "data/line_reader.h"
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 
@@ -9,12 +10,13 @@ namespace decant::data {
 
 namespace {
 
-constexpr std::size_t kBufferBytes = std::size_t{1} << 20, kMaxLineBytes = std::size_t{1} << 28;
+constexpr std::size_t kMaxLineBytes = std::size_t{1} << 28, kMostRawBytes = std::size_t{1} << 18;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 }  // namespace
 
-LineReader::LineReader(const fs::path& path) : path_(path), source_(path), buffer_(kBufferBytes) {}
+LineReader::LineReader(const fs::path& path, std::size_t buffer_bytes)
+    : path_(path), source_(path, std::min(buffer_bytes, kMostRawBytes)), buffer_(buffer_bytes) {}
 
 bool LineReader::refill() {
   if (at_end_) return false;
@@ -61,7 +63,11 @@ bool LineReader::next(std::string_view& line) {
   const char* start = buffer_.data() + begin_;
   line = {start, found != nullptr ? static_cast<std::size_t>(found - start) : end_ - begin_};
   begin_ += line.size() + (found != nullptr ? 1 : 0);
-  if (++line_number_ == 1 && line.starts_with(kByteOrderMark)) line.remove_prefix(kByteOrderMark.size());
+  if (++line_number_ == 1) {
+    if (line.starts_with(kByteOrderMark)) line.remove_prefix(kByteOrderMark.size());
+    if (line.starts_with("\xff\xfe") || line.starts_with("\xfe\xff"))
+      throw DataError(path_.string(), "the text is UTF-16, and UTF-8 is read: iconv -f UTF-16 -t UTF-8 converts it");
+  }
   if (line.ends_with('\r')) line.remove_suffix(1);
   return true;
 }

@@ -14,10 +14,11 @@ namespace decant::data {
 namespace fs = std::filesystem;
 
 /// Throws FileError with the system's reason when the file cannot be opened or read, DataError when compressed bytes are
-/// damaged or a line has over 256 MiB.
+/// damaged, a line has over 256 MiB, or the file begins with the byte order mark of UTF-16.
 class LineReader {
  public:
-  explicit LineReader(const fs::path& path);
+  /// `buffer_bytes`: of text at first, and of the file.
+  explicit LineReader(const fs::path& path, std::size_t buffer_bytes = std::size_t{1} << 20);
 
   /// False at the end. `line` is without its end (LF or CRLF) and valid until the next call; a byte order mark at the
   /// start of the file is left out.

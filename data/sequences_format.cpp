@@ -44,7 +44,7 @@ std::string split(std::string_view line, std::vector<std::string_view>& ids) {
              " are allowed";
     ids.push_back(id);
   }
-  if (ids.size() == 1) return "user '" + std::string(ids.front()) + "' has no item";
+  if (ids.size() == 1) return "a user has no item";
   return "";
 }
 

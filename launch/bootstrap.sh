@@ -17,7 +17,7 @@ arrow_version=26.0.1  # reads Parquet
 # The compiler, where the machine has no CUDA toolkit of that version.
 nvcc_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85)
 build_packages=(g++ cmake ninja-build git ca-certificates python3-venv libopenmpi-dev openmpi-bin libhdf5-dev
-  prometheus-cpp-dev libcpp-httplib-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libzstd-dev libgtest-dev)
+  prometheus-cpp-dev libcpp-httplib-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libzstd-dev libsodium-dev libgtest-dev)
 # The last four start a Slurm of the tests' own: 12 MB.
 test_packages=(libbenchmark-dev clang-format clang-tidy slurmctld slurmd slurm-client munge iproute2)
 test_wheels=(numpy h5py safetensors xxhash onnxruntime)

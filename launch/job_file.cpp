@@ -1,10 +1,12 @@
 #include "launch/job_file.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <charconv>
 #include <cmath>
 #include <optional>
+#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -138,12 +140,32 @@ class Converter {
   std::size_t nodes_ = 0;
 };
 
+/// Where a document begins, and nothing else of it.
+class DocumentStart final : public YAML::EventHandler {
+ public:
+  YAML::Mark mark;
+  void OnDocumentStart(const YAML::Mark& begin) override { mark = begin; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+/// Not by LoadAll: yaml-cpp 0.7 sees documents without end after a bracket too many.
 YAML::Node single_document(const std::string& text, const std::string& name) {
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1)
-      throw ConfigError(name + ": holds " + std::to_string(documents.size()) + " documents, not one");
-    return documents.empty() ? YAML::Node() : documents.front();
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    DocumentStart start;
+    if (!parser.HandleNextDocument(start)) return {};
+    if (parser.HandleNextDocument(start))
+      throw ConfigError(place(name, start.mark) +
+                        ": the document has ended before: there is another, or a bracket too many");
+    return YAML::Load(text);
   } catch (const YAML::Exception& error) {
     throw ConfigError(place(name, error.mark) + ": no valid YAML: " + error.msg);
   }

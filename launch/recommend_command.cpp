@@ -4,11 +4,14 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <unordered_map>
 
 #include "data/errors.h"
 #include "data/line_reader.h"
+#include "data/pseudonyms.h"
 #include "launch/finished_run.h"
+#include "launch/history_line.h"
 #include "trainer/export.h"
 #include "trainer/recommend.h"
 
@@ -21,20 +24,28 @@ constexpr std::size_t kBatch = 64;
 /// Original ids of the catalogue, both ways.
 class Items {
  public:
-  explicit Items(const data::Dataset& dataset) {
+  Items(const data::Dataset& dataset, const std::string& key_file)
+      : pseudonyms_(data::pseudonyms_of(dataset.info().folder, key_file)) {
+    const bool replaced = data::pseudonym_facts(dataset.info().folder).items;
+    if (!replaced) pseudonyms_.reset();
+    wants_key_ = replaced && !pseudonyms_;
     for (std::int64_t item = 0; item < dataset.info().items; ++item) names_.push_back(dataset.item_name(item));
     for (std::size_t item = 0; item < names_.size(); ++item)
       ids_.emplace(names_[item], static_cast<std::int64_t>(item));
   }
   /// -1 when the catalogue has none of that name.
   [[nodiscard]] std::int64_t id(std::string_view name) const {
-    const auto at = ids_.find(name);
+    const auto at = pseudonyms_ ? ids_.find(pseudonyms_->of(data::IdKind::kItem, name)) : ids_.find(name);
     return at == ids_.end() ? -1 : at->second;
   }
   [[nodiscard]] const std::string& name(std::int64_t id) const { return names_[static_cast<std::size_t>(id)]; }
   [[nodiscard]] std::size_t size() const { return names_.size(); }
+  /// The catalogue has pseudonyms, and ids are looked up as they come in.
+  [[nodiscard]] bool wants_key() const { return wants_key_; }
 
  private:
+  std::unique_ptr<data::Pseudonyms> pseudonyms_;  // null: ids are as they come in
+  bool wants_key_ = false;
   std::vector<std::string> names_;
   std::unordered_map<std::string_view, std::int64_t> ids_;
 };
@@ -42,18 +53,21 @@ class Items {
 /// Rows of the dataset by user, where the model takes anything of them.
 class Users {
  public:
-  Users(const data::Dataset& dataset, const std::vector<std::string>& columns) {
+  Users(const data::Dataset& dataset, const std::vector<std::string>& columns, const std::string& key_file) {
     if (std::none_of(columns.begin(), columns.end(), [](const auto& name) { return name.starts_with("user."); }))
       return;
+    if (data::pseudonym_facts(dataset.info().folder).users)
+      pseudonyms_ = data::pseudonyms_of(dataset.info().folder, key_file);
     dataset.visit_users([&](std::int64_t row, std::string_view user) { rows_.emplace(user, row); });
   }
   /// -1: not known.
   [[nodiscard]] std::int64_t row(const std::string& user) const {
-    const auto at = rows_.find(user);
+    const auto at = rows_.find(pseudonyms_ ? pseudonyms_->of(data::IdKind::kUser, user) : user);
     return at == rows_.end() ? -1 : at->second;
   }
 
  private:
+  std::unique_ptr<data::Pseudonyms> pseudonyms_;  // null: ids are as they come in
   std::unordered_map<std::string, std::int64_t> rows_;
 };
 
@@ -89,45 +103,6 @@ trainer::ItemRules rules_of(const trainer::RecommendOptions& options, const Item
     if (id >= 0) rules.category[static_cast<std::size_t>(id)] = category;
   });
   return rules;
-}
-
-struct History {
-  std::string name{};
-  std::vector<std::int64_t> items{};
-  std::int64_t unknown = 0;
-  void add(std::int64_t id) {
-    if (id < 0)
-      ++unknown;
-    else
-      items.push_back(id);
-  }
-};
-
-std::string text_of(const base::Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
-
-History parse_json(std::string_view line, const Items& items, const std::string& path, std::int64_t number) {
-  const auto tree = base::Json::parse(line, nullptr, false);
-  if (!tree.is_object() || !tree.contains("items") || !tree.at("items").is_array())
-    throw data::DataError(path, "", number, "is no JSON object with a list 'items'");
-  History history{tree.contains("id") ? text_of(tree.at("id")) : std::to_string(number)};
-  for (const auto& item : tree.at("items")) history.add(items.id(text_of(item)));
-  return history;
-}
-
-History parse_text(std::string_view line, const Items& items) {
-  History history;
-  for (std::size_t at = 0; at < line.size();) {
-    const auto begin = line.find_first_not_of(" \t", at);
-    if (begin == std::string_view::npos) break;
-    at = std::min(line.find_first_of(" \t", begin), line.size());
-    const auto word = line.substr(begin, at - begin);
-    if (history.name.empty()) {
-      history.name = word;
-    } else {
-      history.add(items.id(word));
-    }
-  }
-  return history;
 }
 
 void print(const std::string& text) {
@@ -167,7 +142,8 @@ class Answers {
 
   [[nodiscard]] std::string summary() const {
     return std::to_string(answered_) + " histories, " + std::to_string(empty_) +
-           " of them without an item of the catalogue (no answer); " + std::to_string(unknown_) + " unknown items";
+           " of them without an item of the catalogue (no answer); " + std::to_string(unknown_) + " unknown items" +
+           (unknown_ > 0 && items_.wants_key() ? " (the catalogue has pseudonyms: --key-file)" : "");
   }
 
  private:
@@ -200,17 +176,15 @@ void recommend_command(const CommandLine& line, const trainer::Registries& regis
   FinishedRun run(line, line.files.front(), registries);
   auto& space = run.space();
   const auto model = trainer::finished_model(space, options.side);
-  const Items items(space.dataset());
-  const Users users(space.dataset(), trainer::columns_of(space, options.side));
+  const Items items(space.dataset(), options.key_file);
+  const Users users(space.dataset(), trainer::columns_of(space, options.side), options.key_file);
   trainer::Recommender recommender(model, options, rules_of(options, items), space.dataset().user_columns());
   Answers answers(recommender, items, users, line.json);
   std::vector<std::string> inputs(line.files.begin() + 1, line.files.end());
   if (inputs.empty()) inputs.emplace_back("/dev/stdin");
   for (const auto& path : inputs)
     each_line(path, [&](std::int64_t number, std::string_view text) {
-      const bool is_json =
-          text.find_first_not_of(" \t") != std::string_view::npos && text[text.find_first_not_of(" \t")] == '{';
-      auto history = is_json ? parse_json(text, items, path, number) : parse_text(text, items);
+      auto history = parse_history(text, path, number, [&](std::string_view id) { return items.id(id); });
       if (!history.name.empty()) answers.add(std::move(history));
     });
   answers.answer();

@@ -48,6 +48,7 @@ void RecommendOptions::describe(base::Fields& fields) {
   fields.text("allow", allow, "a file of the items that may come, an original id a line");
   fields.text("block", block, "a file of the items that may not");
   fields.text("categories", categories, "a file of lines: an original id, a tab, a category");
+  fields.text("key_file", key_file, "the key of a dataset of pseudonyms: ids that come in are replaced by theirs");
   fields.integer("per_category", per_category, {0, 1e6}, "at most so many of a category; 0: any number");
   fields.real("diversity", diversity, {0, 0.99}, "weight of being unlike what is chosen already; 0: the score alone");
 }

@@ -19,6 +19,7 @@ struct RecommendOptions : base::Options {
   std::string seen = "drop";      // drop | keep: items of the history
   std::string allow, block;       // files of original ids, one a line; empty: no list
   std::string categories;         // file of an original id, a tab, a category
+  std::string key_file;           // of a dataset of pseudonyms: ids that come in are replaced by them
   std::int64_t per_category = 0;  // at most so many of one category; 0: any number
   double diversity = 0;           // weight of being unlike what is chosen already; 0: by score alone
   void describe(base::Fields& fields) override;

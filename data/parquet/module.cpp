@@ -70,16 +70,15 @@ class File final : public ParquetFile {
         throw std::runtime_error("there are two columns '" + column.source + "'");
       if (at->is_leaf()) readers_.back() = make_arrow_column(*at->field->type(), column.use);
       if (readers_.back() == nullptr)
-        throw std::runtime_error("column '" + column.source + "' is of type " + at->field->type()->ToString() + ", and '" +
-                                 column.name + "' wants " + wish(column.use));
+        throw std::runtime_error("column '" + column.source + "' is of type " + at->field->type()->ToString() +
+                                 ", and '" + column.name + "' wants " + wish(column.use));
       places_.back() = at->column_index;
       if (std::find(leaves.begin(), leaves.end(), at->column_index) == leaves.end()) leaves.push_back(at->column_index);
     }
     // A batch has its columns in the order of the file.
     std::sort(leaves.begin(), leaves.end());
     for (auto& place : places_)
-      if (place != kNone)
-        place = static_cast<int>(std::find(leaves.begin(), leaves.end(), place) - leaves.begin());
+      if (place != kNone) place = static_cast<int>(std::find(leaves.begin(), leaves.end(), place) - leaves.begin());
     for (int group = 0; group < reader_->num_row_groups(); ++group) groups.push_back(group);
     batches_ = value_of(reader_->GetRecordBatchReader(groups, leaves));
   }

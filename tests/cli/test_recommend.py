@@ -85,4 +85,5 @@ def test(decant):
                  says=["no finished student", "decant run"])
 
 
-main(test)
+if __name__ == "__main__":
+    main(test)

@@ -244,7 +244,8 @@ TEST_F(Interactions, BadLinesAreNamed) {
   EXPECT_CONTAINS(refused("user,item,time,stars\na,x,1,many\n"), "line 2: rating 'many' is no number");
   EXPECT_CONTAINS(refused("user,item,time,stars\na,x,1,\n"), "line 2: there is no rating");
   own_.rating = "", own_.lines = "json";
-  EXPECT_CONTAINS(refused("{\"user\": 1, \"item\": 2, \"time\": 3}\n{\"user\": 1,\n"), "line 2: is no JSON object");
+  EXPECT_CONTAINS(refused("{\"user\": 1, \"item\": 2, \"time\": 3}\n{\"user\": 1,\n"),
+                  "line 2: is no JSON: the fault is at byte 12");
   EXPECT_CONTAINS(refused("[1, 2]\n"), "line 1: is no JSON object");
   EXPECT_CONTAINS(refused("{\"user\": [1], \"item\": 2, \"time\": 3}\n"), "line 1: 'user' is no text and no number");
 }

@@ -121,7 +121,8 @@ TEST(JobFile, RefusesWhatIsNoMap) {
   EXPECT_TRUE(has(parse_error(""), "is empty"));
   EXPECT_TRUE(has(parse_error("# nothing\n"), "is empty"));
   EXPECT_TRUE(has(parse_error("- a\n"), "job.yaml:1:1"));
-  EXPECT_TRUE(has(parse_error("version: 1\n---\nversion: 1\n"), "2 documents"));
+  EXPECT_TRUE(has(parse_error("version: 1\n---\nversion: 2\n"), "the document has ended before: there is another"));
+  EXPECT_TRUE(has(parse_error("&+~, c :5x1f}"), "a bracket too many"));  // yaml-cpp 0.7 sees no end of it
   EXPECT_TRUE(has(parse_error("version: 1\n[1, 2]: 3\n"), "a key must be a word"));
   EXPECT_TRUE(has(parse_error("version: 1\na: !mine 3\n"), "tag"));
 }

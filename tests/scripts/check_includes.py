@@ -26,6 +26,7 @@ FREE = ("tests", "benchmarks", "examples")  # may include everything of ours
 OWNERS = [  # header pattern, folders that may include it (tests may include all of these)
     (r"(hdf5|H5\w+)\.h$", {"data"}),
     (r"(zlib|zstd)\.h$", {"data"}),
+    (r"sodium\.h$", {"data"}),
     (r"(arrow|parquet)/", {"data"}),
     (r"mpi\.h$", {"dist"}),
     (r"nccl\.h$", {"dist"}),
