@@ -63,10 +63,10 @@ std::string host_name() {
 }  // namespace
 
 std::string reachable_host() {
-  const std::string name = host_name();
+  std::string name = host_name();
   if (resolves_reachably(name)) return name;
   for (const int family : {AF_INET, AF_INET6})
-    if (const std::string address = interface_address(family); !address.empty()) return address;
+    if (std::string address = interface_address(family); !address.empty()) return address;
   return name;
 }
 

@@ -132,6 +132,7 @@ void Metrics::add(std::string_view counter, double amount) {
   const MetricKind& row = find(counter, kCounter, false);
   const std::lock_guard lock(impl_->mutex);
   impl_->counters.at(row.name)->Add({{"stage", impl_->stage}}).Increment(amount);
+  if (impl_->listener) impl_->listener(impl_->stage, row, "", amount);
 }
 
 void Metrics::listen(Listener listener) {

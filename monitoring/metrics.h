@@ -18,7 +18,7 @@ struct MetricKind {
   std::string_view help;
 };
 
-/// Told of every gauge that is set: stage, the gauge's row, its part (or "") and value.
+/// Told of all that is set or added: stage, the metric's row, its part (or ""), and the value or amount.
 using Listener = std::function<void(const std::string&, const MetricKind&, const std::string&, double)>;
 
 /// Every metric that decant exports.

@@ -14,7 +14,7 @@ void MonitoringOptions::describe(base::Fields& fields) {
   fields.text("pushgateway", pushgateway, "address of a Pushgateway, as http://host:9091, that every rank pushes to");
   fields.text("push_auth_file", push_auth_file, "the same kind of file for the Pushgateway");
   fields.text("push_job", push_job, "label `job` of what is pushed");
-  fields.real("push_seconds", push_seconds, {1, 3600}, "between two pushes; one more goes at the end");
+  fields.real("push_seconds", push_seconds, {0.1, 3600}, "between two pushes; one more goes at the end");
   fields.flag("tensorboard", tensorboard, "write event files for TensorBoard below tensorboard/ of the run folder");
 }
 

@@ -107,7 +107,7 @@ struct Pusher::State {
     if (metrics == nullptr) return;
     const std::string text = metrics->text();
     lock.unlock();
-    const auto answer = client.Put(path.c_str(), text, kContentType);
+    const auto answer = client.Put(path, text, kContentType);
     const std::string wrong = !answer                     ? "it could not be reached"
                               : answer->status / 100 != 2 ? "it answered " + std::to_string(answer->status)
                                                           : "";
@@ -128,7 +128,7 @@ Pusher::Pusher(Metrics& metrics, const MonitoringOptions& options, const PushGro
   state_->client.set_connection_timeout(kConnectSeconds);
   state_->client.set_read_timeout(kTransferSeconds);
   state_->client.set_write_timeout(kTransferSeconds);
-  if (credentials) state_->client.set_basic_auth(credentials->user.c_str(), credentials->password.c_str());
+  if (credentials) state_->client.set_basic_auth(credentials->user, credentials->password);
   std::thread([state = state_] { state->run(); }).detach();
 }
 

@@ -35,7 +35,8 @@ constexpr std::array kTags{
     Tag{"decant_gradient_norm", "gradient_norm"},
     Tag{"decant_loss_scale", "loss_scale"},
 };
-constexpr std::string_view kStepMetric = "decant_step";
+constexpr std::string_view kStepMetric = "decant_step", kCheckpointMetric = "decant_checkpoints_total";
+constexpr std::chrono::milliseconds kPause{200};  // between two writes: waking at every step slows short ones
 
 struct Point {
   std::string stage, tag;
@@ -101,7 +102,7 @@ struct ScalarLog::Impl {
   std::condition_variable changed;
   std::vector<Point> waiting;
   std::size_t lost = 0;  // found no room
-  bool stop = false;
+  bool stop = false, hurry = false;
   // Of the thread that sets metrics.
   std::string stage;
   std::int64_t step = 0;
@@ -115,6 +116,7 @@ struct ScalarLog::Impl {
   void take(const std::string& of_stage, const MetricKind& row, const std::string& part, double value) {
     if (of_stage != stage) stage = of_stage, step = 0;
     if (row.name == kStepMetric) step = static_cast<std::int64_t>(value);
+    if (row.name == kCheckpointMetric) return write_now();
     const auto* const tag =
         std::find_if(kTags.begin(), kTags.end(), [&](const Tag& t) { return t.metric == row.name; });
     if (tag == kTags.end()) return;
@@ -126,14 +128,20 @@ struct ScalarLog::Impl {
       return;
     }
     waiting.push_back(std::move(point));
+  }
+
+  void write_now() {
+    const std::lock_guard lock(mutex);
+    hurry = true;
     changed.notify_one();
   }
 
   void run() {
     std::unique_lock lock(mutex);
-    while (true) {
-      changed.wait(lock, [&] { return stop || !waiting.empty(); });
-      if (waiting.empty()) return;
+    while (!stop || !waiting.empty()) {
+      changed.wait_for(lock, kPause, [&] { return stop || hurry; });
+      hurry = false;
+      if (waiting.empty()) continue;
       const auto points = std::exchange(waiting, {});
       std::size_t dropped = std::exchange(lost, 0);
       lock.unlock();

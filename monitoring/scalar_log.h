@@ -15,7 +15,8 @@ namespace decant::monitoring {
 /// each at the step that it tells of. A file begins with word that what earlier ones say of its first step and later ones
 /// is void: a job that was killed and continues shows each step once.
 ///
-/// Points are handed to a thread that writes them at once; training never waits. Points that the disk does not take, or
+/// Points are handed to a thread that writes them a few times a second, and at once when a checkpoint begins, so that a
+/// job that continues from it lacks none; training never waits. Points that the disk does not take, or
 /// that find `kMostWaiting` before them, are counted (decant_tensorboard_dropped_total); the first is told to `warn`, from
 /// that thread.
 /// REQUIRES: `metrics` and what `warn` uses outlive it. Takes the one listener that metrics have.
