@@ -19,7 +19,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-WIDTH, COLUMNS, ROW, GAP = 1400, 24, 38, 8
+WIDTH, COLUMNS, ROW, GAP, HEAD = 1400, 24, 36, 8, 44
 COLOURS = ("#3274d9", "#e0752d", "#299c46", "#a352cc", "#e02f44", "#b8a200", "#00a3a3", "#8f3bb8")
 MARGIN = (58, 30, 12, 44)  # of a chart: left, top, right, bottom, pixels
 
@@ -39,7 +39,7 @@ class Prometheus:
     def values(self, series, label):
         return self.ask(f"label/{label}/values", start=self.start, end=self.end, **{"match[]": series})
 
-    def over_time(self, expression, points=300):
+    def over_time(self, expression, points=200):
         step = max(0.25, (self.end - self.start) / points)
         found = self.ask("query_range", query=expression, start=self.start, end=self.end, step=step)["result"]
         return [(one["metric"], [(float(at), float(value)) for at, value in one["values"]]) for one in found]
@@ -162,7 +162,7 @@ def draw(panel, series, prometheus):
     width, height = place["w"] * cell - GAP, place["h"] * ROW - GAP
     inside = (f'<text x="{width / 2:.0f}" y="{height / 2:.0f}" text-anchor="middle">No data</text>' if not series else
               figures(series, unit, width, height) if panel["type"] == "stat" else chart(series, unit, prometheus, width, height))
-    return (f'<svg style="left:{place["x"] * cell:.0f}px;top:{60 + place["y"] * ROW}px" width="{width:.0f}" height="{height:.0f}">'
+    return (f'<svg style="left:{place["x"] * cell:.0f}px;top:{HEAD + place["y"] * ROW}px" width="{width:.0f}" height="{height:.0f}">'
             f'<text class="title" x="10" y="20">{html.escape(panel["title"])}</text>{inside}</svg>')
 
 
@@ -173,7 +173,7 @@ svg{position:absolute;background:#fff;border:1px solid #dcdee0;border-radius:2px
 
 def page(dashboard, drawn, variables):
     chosen = ", ".join(f"{key} {value}" for key, value in variables.items() if not key.startswith("__"))
-    height = 60 + ROW * max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
+    height = HEAD + ROW * max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
     return (f'<!doctype html><meta charset="utf-8"><title>{html.escape(dashboard["title"])}</title><style>{STYLE}</style>'
             f'<body style="height:{height}px"><h1>{html.escape(dashboard["title"])} <small>{html.escape(chosen)}</small></h1>{"".join(drawn)}')
 
