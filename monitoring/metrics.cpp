@@ -80,8 +80,9 @@ struct Metrics::Impl {
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   std::map<std::string_view, prometheus::Family<prometheus::Gauge>*> gauges;
   std::map<std::string_view, prometheus::Family<prometheus::Counter>*> counters;
-  // Those of the current stage, by name and part.
+  // Those of the current stage, by name and part: asking a family for one costs more than setting it.
   std::map<std::pair<std::string_view, std::string>, prometheus::Gauge*> live;
+  std::map<std::string_view, prometheus::Counter*> counting;
   std::string stage = "start";
   Listener listener;
   std::mutex mutex;
@@ -119,6 +120,7 @@ void Metrics::set_stage(const std::string& stage) {
   if (stage == impl_->stage) return;
   for (const auto& [key, gauge] : impl_->live) impl_->gauges.at(key.first)->Remove(gauge);
   impl_->live.clear();
+  impl_->counting.clear();
   impl_->stage = stage;
 }
 
@@ -131,7 +133,9 @@ void Metrics::set_part(std::string_view gauge, const std::string& part, double v
 void Metrics::add(std::string_view counter, double amount) {
   const MetricKind& row = find(counter, kCounter, false);
   const std::lock_guard lock(impl_->mutex);
-  impl_->counters.at(row.name)->Add({{"stage", impl_->stage}}).Increment(amount);
+  prometheus::Counter*& known = impl_->counting[row.name];
+  if (known == nullptr) known = &impl_->counters.at(row.name)->Add({{"stage", impl_->stage}});
+  known->Increment(amount);
   if (impl_->listener) impl_->listener(impl_->stage, row, "", amount);
 }
 

@@ -120,7 +120,7 @@ def pushes_to_a_pushgateway(decant):
         failed = re.findall(r"^push_failure_time_seconds{.*} ([^0]\S*)$", text, re.MULTILINE)
         expect(not failed, f"the Pushgateway refused pushes: {text}")
         if shutil.which("promtool"):
-            ours = "".join(line + "\n" for line in text.splitlines() if re.search(r"\bdecant_", line))
+            ours = "".join(line + "\n" for line in text.splitlines() if re.match(r"(# (HELP|TYPE) )?decant_", line))
             result = subprocess.run(["promtool", "check", "metrics"], input=ours, capture_output=True, text=True)
             expect(result.returncode == 0, f"promtool check metrics: {result.stdout}{result.stderr}")
     finally:
