@@ -20,7 +20,7 @@ build_packages=(g++ cmake ninja-build git ca-certificates python3-venv libopenmp
   prometheus-cpp-dev libcpp-httplib-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libzstd-dev libsodium-dev libgtest-dev)
 # The last four start a Slurm of the tests' own: 12 MB.
 test_packages=(libbenchmark-dev clang-format clang-tidy slurmctld slurmd slurm-client munge iproute2)
-test_wheels=(numpy h5py safetensors xxhash onnxruntime)
+test_wheels=(numpy h5py safetensors xxhash onnxruntime tensorboard)
 
 say() { printf '%s\n' "$*"; }
 

@@ -1,6 +1,7 @@
 #include "launch/run_folder.h"
 
 #include <cstdio>
+#include <string_view>
 #include <vector>
 
 #include "launch/failure.h"
@@ -14,6 +15,11 @@ namespace {
 std::string run_name(const std::filesystem::path& folder) {
   const auto path = std::filesystem::absolute(folder).lexically_normal();
   return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
+std::optional<monitoring::Credentials> credentials_of(const std::string& path, std::string_view key) {
+  if (path.empty()) return {};
+  return monitoring::read_credentials(path, key);
 }
 
 /// A file of ours under its temporary name: ".weights.safetensors.tmp-4711-0".
@@ -50,6 +56,11 @@ void remove_leftovers(const std::filesystem::path& folder) {
 
 RunFolder::RunFolder(trainer::JobOptions& job, dist::Communicator& communicator)
     : folder_(job.run.folder), progress_(stderr, communicator.rank() == 0) {
+  const auto& options = job.monitoring;
+  agree(communicator, [&] {
+    if (options.enabled) readers_ = credentials_of(options.auth_file, "monitoring.auth_file");
+    if (!options.pushgateway.empty()) pushers_ = credentials_of(options.push_auth_file, "monitoring.push_auth_file");
+  });
   agree(communicator, [&] {
     if (communicator.rank() != 0) return;
     lock_.emplace(folder_);
@@ -60,16 +71,32 @@ RunFolder::RunFolder(trainer::JobOptions& job, dist::Communicator& communicator)
   // After the lock: a second job must not write into the first one's logs.
   agree(communicator, [&] { log_ = std::make_unique<monitoring::RankLog>(folder_ / "log", communicator.rank()); });
   metrics_ = std::make_unique<monitoring::Metrics>(run_name(folder_), communicator.rank());
-  serve_metrics(job, communicator);
+  serve_metrics(options, communicator);
+  if (!options.pushgateway.empty()) push_metrics(options, communicator.rank());
+  if (options.tensorboard && communicator.rank() == 0)
+    scalars_ = std::make_unique<monitoring::ScalarLog>(*metrics_, folder_ / "tensorboard",
+                                                       [this](const std::string& text) { note(text); });
 }
 
-void RunFolder::serve_metrics(const trainer::JobOptions& job, dist::Communicator& communicator) {
-  if (job.monitoring.enabled)
-    exporter_ = std::make_unique<monitoring::Exporter>(*metrics_, job.monitoring, communicator.rank());
+void RunFolder::note(const std::string& text) {
+  log_->line(text);
+  progress_.say("decant: " + text);
+}
+
+void RunFolder::push_metrics(const monitoring::MonitoringOptions& options, int rank) {
+  const std::string instance =
+      monitoring::reachable_host() + ":" + std::filesystem::absolute(folder_).lexically_normal().string();
+  pusher_ = std::make_unique<monitoring::Pusher>(
+      *metrics_, options, monitoring::PushGroup{options.push_job, instance, run_name(folder_), rank}, pushers_,
+      [this](const std::string& text) { note(text); });
+}
+
+void RunFolder::serve_metrics(const monitoring::MonitoringOptions& options, dist::Communicator& communicator) {
+  if (options.enabled)
+    exporter_ = std::make_unique<monitoring::Exporter>(*metrics_, options, communicator.rank(), readers_);
   const std::string address = exporter_ ? exporter_->address() : "";
   if (exporter_ && !exporter_->note().empty()) {
-    log_->line(exporter_->note());
-    progress_.say("decant: " + exporter_->note());
+    note(exporter_->note());
   } else if (!address.empty()) {
     log_->line("metrics are served at " + address);
   }

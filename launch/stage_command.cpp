@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -58,6 +59,10 @@ struct Workplace {
   std::unique_ptr<trainer::Context> context;
   std::unique_ptr<Pipeline> pipeline;
 };
+
+double unix_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 /// What a rank leaves behind when the watchdog ends it.
 void write_epilogue(RunFolder& folder, const dist::TripReport& report) {
@@ -120,6 +125,7 @@ int work(const CommandLine& line, const trainer::Registries& registries, Session
       workplace.pipeline = std::make_unique<Pipeline>(job, registries, *workplace.context);
     for (const auto& [name, stage] : kStages)
       if (name == line.command) (*workplace.pipeline.*stage)();
+    workplace.folder->metrics().set("decant_last_success_timestamp_seconds", unix_seconds());
     workplace.folder->log().line("done");
     return 0;
   } catch (...) {

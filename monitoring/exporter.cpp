@@ -2,14 +2,12 @@
 // refuses those (EINVAL) in a process whose libraries, like LibTorch, hold more thread-local storage than that.
 #include <httplib.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <climits>
 #include <thread>
+#include <utility>
 
-#include "monitoring/metrics.h"
+#include "monitoring/exporter.h"
 
 namespace decant::monitoring {
 namespace {
@@ -17,20 +15,23 @@ namespace {
 constexpr int kPortTries = 100;
 constexpr const char* kContentType = "text/plain; version=0.0.4; charset=utf-8";
 
-std::string host_and_port(const std::string& address, int port) {
-  const bool v6 = address.find(':') != std::string::npos;
-  return (v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
-}
-
-std::string host_name() {
-  std::array<char, HOST_NAME_MAX + 1> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
-}
-
 /// A port in TIME_WAIT is free, one that another process listens on is not (the library's default would share it).
 void reuse_address_only(socket_t socket) {
   const int yes = 1;
   ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+}
+
+/// Answers 401 to every request, whatever its path, that does not carry this Authorization header (RFC 7617).
+void ask_for(httplib::Server& server, std::string authorization) {
+  server.set_pre_routing_handler(
+      [expected = std::move(authorization)](const httplib::Request& request, httplib::Response& response) {
+        if (authorizes(request.get_header_value("Authorization"), expected))
+          return httplib::Server::HandlerResponse::Unhandled;
+        response.status = 401;
+        response.set_header("WWW-Authenticate", "Basic realm=\"decant\", charset=\"UTF-8\"");
+        response.set_content("the metrics ask for a user and a password\n", "text/plain");
+        return httplib::Server::HandlerResponse::Handled;
+      });
 }
 
 }  // namespace
@@ -42,13 +43,16 @@ struct Exporter::Impl {
   int port = 0;
 };
 
-Exporter::Exporter(Metrics& metrics, const MonitoringOptions& options, int rank) : impl_(std::make_unique<Impl>()) {
+Exporter::Exporter(Metrics& metrics, const MonitoringOptions& options, int rank,
+                   const std::optional<Credentials>& credentials)
+    : impl_(std::make_unique<Impl>()) {
   auto& server = impl_->server;
   server.new_task_queue = [] { return new httplib::ThreadPool(1); };  // owned by the server
   server.set_socket_options(reuse_address_only);
   server.Get("/metrics", [&metrics](const httplib::Request&, httplib::Response& response) {
     response.set_content(metrics.text(), kContentType);
   });
+  if (credentials) ask_for(server, basic_authorization(*credentials));
   const int first = static_cast<int>(options.port) + rank;
   const int last = std::min(first + kPortTries - 1, 65535);
   int number = first;
@@ -61,7 +65,7 @@ Exporter::Exporter(Metrics& metrics, const MonitoringOptions& options, int rank)
   impl_->port = number;
   impl_->thread = std::thread([&server] { server.listen_after_bind(); });
   const bool everywhere = options.address == "0.0.0.0" || options.address == "::";
-  impl_->address = host_and_port(everywhere ? host_name() : options.address, number);
+  impl_->address = host_and_port(everywhere ? reachable_host() : options.address, number);
   if (number != first)
     impl_->note = "port " + std::to_string(first) + " is taken, metrics are served at " + impl_->address;
 }

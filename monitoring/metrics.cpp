@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 namespace decant::monitoring {
 
@@ -33,6 +34,7 @@ constexpr std::array kTable{
     MetricKind{"decant_non_finite_steps_total", kCounter, "", "",
                "Steps that were skipped, since a loss or gradient was not finite."},
     MetricKind{"decant_learning_rate", kGauge, "", "", "Learning rate of the last step."},
+    MetricKind{"decant_sequences_per_second", kGauge, "", "", "Sequences a second of the last step, of all ranks."},
     MetricKind{"decant_last_step_timestamp_seconds", kGauge, "seconds", "",
                "Unix time at which this rank's last step ended."},
     MetricKind{"decant_data_wait_seconds_total", kCounter, "seconds", "", "Time steps have waited for a batch."},
@@ -55,6 +57,11 @@ constexpr std::array kTable{
                "\"over_confident\"."},
     MetricKind{"decant_valid_metric", kGauge, "", "metric",
                "Value at the last validation, all items ranked; metric=\"ndcg@10\" and the like."},
+    MetricKind{"decant_last_success_timestamp_seconds", kGauge, "seconds", "",
+               "Unix time at which a command came to its end without an error."},
+    MetricKind{"decant_push_failures_total", kCounter, "", "", "Pushes to the Pushgateway that failed."},
+    MetricKind{"decant_tensorboard_dropped_total", kCounter, "", "",
+               "Points of event files that were lost, since they could not be written in time or at all."},
 };
 
 const MetricKind& find(std::string_view name, bool counter, bool with_part) {
@@ -67,21 +74,17 @@ const MetricKind& find(std::string_view name, bool counter, bool with_part) {
 
 }  // namespace
 
-void MonitoringOptions::describe(base::Fields& fields) {
-  fields.flag("enabled", enabled, "serve Prometheus metrics from every rank");
-  fields.text("address", address, "to serve them at; 0.0.0.0 lets other hosts in");
-  fields.integer("port", port, {1, 65535}, "of rank 0; rank r takes this plus r, or the next free one");
-}
-
 std::span<const MetricKind> metric_table() { return kTable; }
 
 struct Metrics::Impl {
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   std::map<std::string_view, prometheus::Family<prometheus::Gauge>*> gauges;
   std::map<std::string_view, prometheus::Family<prometheus::Counter>*> counters;
-  // Those of the current stage, by name and part.
+  // Those of the current stage, by name and part: asking a family for one costs more than setting it.
   std::map<std::pair<std::string_view, std::string>, prometheus::Gauge*> live;
+  std::map<std::string_view, prometheus::Counter*> counting;
   std::string stage = "start";
+  Listener listener;
   std::mutex mutex;
 
   void set(const MetricKind& row, const std::string& part, double value) {
@@ -93,6 +96,7 @@ struct Metrics::Impl {
       gauge = &gauges.at(row.name)->Add(labels);
     }
     gauge->Set(value);
+    if (listener) listener(stage, row, part, value);
   }
 };
 
@@ -116,6 +120,7 @@ void Metrics::set_stage(const std::string& stage) {
   if (stage == impl_->stage) return;
   for (const auto& [key, gauge] : impl_->live) impl_->gauges.at(key.first)->Remove(gauge);
   impl_->live.clear();
+  impl_->counting.clear();
   impl_->stage = stage;
 }
 
@@ -128,7 +133,15 @@ void Metrics::set_part(std::string_view gauge, const std::string& part, double v
 void Metrics::add(std::string_view counter, double amount) {
   const MetricKind& row = find(counter, kCounter, false);
   const std::lock_guard lock(impl_->mutex);
-  impl_->counters.at(row.name)->Add({{"stage", impl_->stage}}).Increment(amount);
+  prometheus::Counter*& known = impl_->counting[row.name];
+  if (known == nullptr) known = &impl_->counters.at(row.name)->Add({{"stage", impl_->stage}});
+  known->Increment(amount);
+  if (impl_->listener) impl_->listener(impl_->stage, row, "", amount);
+}
+
+void Metrics::listen(Listener listener) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->listener = std::move(listener);
 }
 
 std::string Metrics::text() const { return prometheus::TextSerializer().Serialize(impl_->registry->Collect()); }

@@ -226,6 +226,7 @@ void JobOptions::check() const {
   if (run.folder.empty()) throw ConfigError("'run.folder' is missing: the folder this run is written to");
   if (data.dataset.empty() && data.import.files.empty())
     throw ConfigError("nothing to learn from: name 'data.import.files' or 'data.dataset'");
+  monitoring.check();
   evaluate.check();
   sweep.check();
   if (losses.empty()) throw ConfigError("'losses' is empty: the student needs at least one");

@@ -10,7 +10,7 @@
 #include "data/import.h"
 #include "data/sampler.h"
 #include "models/model.h"
-#include "monitoring/metrics.h"
+#include "monitoring/options.h"
 #include "trainer/label_options.h"
 #include "trainer/loss.h"
 #include "trainer/optimizer.h"

@@ -243,6 +243,7 @@ class Training {
     if (context_.world() > 1) metrics.set("decant_exchange_hidden_ratio", exchanged_.hidden());
     metrics.add("decant_exchange_bytes_total", static_cast<double>(exchanged_.bytes));
     metrics.set("decant_step", static_cast<double>(state_.step));
+    metrics.set("decant_sequences_per_second", static_cast<double>(window.sequences) / seconds);
     metrics.set("decant_epoch", static_cast<double>(running_epoch_));
     metrics.set("decant_gradient_norm", norm_);
     metrics.set("decant_learning_rate", learning_rate(state_.step - 1));

@@ -5,28 +5,22 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import time
 import urllib.parse
-import urllib.request
 
 from _job import ranks_of
+from _metrics import fetch, free_ports, wait_for
 from _support import TINY_JOB, expect, have_mpirun, main, skip
 
 SOURCE = pathlib.Path(__file__).parents[2]
 ALERTS = SOURCE / "monitoring/alerts.yml"
 DASHBOARDS = sorted((SOURCE / "monitoring/grafana").glob("*.json"))
-
-
-def free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    for one in held:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
+RUNS = ("whole", "endless")
+SECRET = "reader:open sesame"
+# Labels of so small a job are made between two scrapes.
+MAY_BE_EMPTY = {"Labels made, of those that are to be", "Label parts left"}
 
 
 def names_are_known():
@@ -47,30 +41,19 @@ def promtool(*arguments, text=None, folder=None):
     expect(result.returncode == 0, f"promtool {' '.join(arguments)}: {result.stdout}{result.stderr}")
 
 
-def fetch(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read().decode()
-
-
-def wait_for(what, ask, seconds=60):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if found := ask():
-                return found
-        except (OSError, ValueError):
-            pass  # not up yet
-        time.sleep(0.3)
-    expect(False, f"{what}: not within {seconds} s")
-
-
 class Prometheus:
-    def __init__(self, decant, targets):
+    """Scrapes RUNS below the test's folder."""
+
+    def __init__(self, decant):
         # The rules as they are, but for their patience: seconds where they wait for minutes.
         rules = ALERTS.read_text().replace("> 600", "> 4").replace("for: 10m", "for: 1s").replace("for: 30m", "for: 1s")
         decant.write("alerts.yml", rules)
-        config = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": ["alerts.yml"],
-                  "scrape_configs": [{"job_name": "decant", "file_sd_configs": [{"files": [str(targets)]}]}]}
+        for run in RUNS:
+            decant.path(f"{run}/metrics").mkdir(parents=True)  # Prometheus watches folders that are there when it starts
+        user, password = SECRET.split(":")
+        config = {"global": {"scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "1s"}, "rule_files": ["alerts.yml"],
+                  "scrape_configs": [{"job_name": "decant", "basic_auth": {"username": user, "password": password}, "file_sd_configs": [
+                      {"files": [str(decant.path(f"{run}/metrics/targets.json")) for run in RUNS], "refresh_interval": "1s"}]}]}
         decant.write("prometheus.yml", json.dumps(config))
         promtool("check", "config", "prometheus.yml", folder=decant.folder)
         self.url = f"http://127.0.0.1:{free_ports(1)[0]}"
@@ -84,44 +67,80 @@ class Prometheus:
         return answer["data"]["result"]
 
 
-def expressions_of_dashboards():
-    for path in DASHBOARDS:
-        for panel in json.loads(path.read_text())["panels"]:
-            for target in panel["targets"]:
-                yield re.sub(r"\$__range", "1m", target["expr"]).replace("$run", "run").replace("$rank", "0").replace("$metric", "ndcg@10")
+def start(decant, name, *sets):
+    secret = decant.write("secret", SECRET)
+    os.chmod(secret, 0o600)
+    text = TINY_JOB.replace("folder: run", f"folder: {name}")
+    text = text.replace("monitoring: {enabled: false}", f"monitoring: {{port: {free_ports(1)[0]}, auth_file: secret}}")
+    flags = [word for one in sets for word in ("--set", one)]
+    return decant.start("run", decant.write(f"{name}.yaml", text), *flags, ranks=2)
 
 
-def a_job_is_scraped(decant):
-    decant.ok("synthesize", "--out", "log.txt", "--users", 200, "--items", 60, "--categories", 5)
-    text = TINY_JOB.replace("monitoring: {enabled: false}", f"monitoring: {{port: {free_ports(1)[0]}}}")
-    text = text.replace("train: {max_epochs: 1}}\nstudent", "train: {max_epochs: 1000000, patience: 0}}\nstudent")
-    job = decant.start("run", decant.write("job.yaml", text), ranks=2)
-    server = None
+def addresses_of(decant, name):
+    found = wait_for("targets.json", lambda: json.loads(decant.path(f"{name}/metrics/targets.json").read_text())[0]["targets"])
+    expect(len(found) == 2, f"two ranks serve {found}")
+    return found
+
+
+def end(job):
+    job.terminate()
+    job.communicate(timeout=60)
+
+
+def the_documented_configurations_are_valid(decant):
+    found = re.findall(r"^```yaml\n(scrape_configs:\n.*?)^```$", (SOURCE / "docs/metrics.md").read_text(), re.MULTILINE | re.DOTALL)
+    expect(found, "docs/metrics.md has no scrape_configs")
+    for text in found:
+        decant.write("documented.yml", text)
+        promtool("check", "config", "--syntax-only", "documented.yml", folder=decant.folder)
+
+
+def with_loss_of(stage, address):
+    """A scrape, when it has one."""
+    text = fetch(f"http://{address}/metrics", SECRET)
+    return re.search(rf'^decant_loss{{.*stage="{stage}"', text, re.MULTILINE) and text
+
+
+def panels_have_data(decant, server):
+    """Of a job from its beginning to its end, what every panel asks is understood, and answered."""
+    sets = ["teacher.train.max_steps=2500", "student.train.max_steps=2000", "student.balance.kind=gradient_norm", "student.screening.least_probability=0.01"]
+    sets += [f"{side}.train.{key}" for side in ("teacher", "student") for key in ("max_epochs=1000000", "patience=0", "validate_epochs=10")]
+    began, job = time.time(), start(decant, "whole", *sets)
     try:
-        targets = decant.path("run/metrics/targets.json")
-        addresses = wait_for("targets.json", lambda: json.loads(targets.read_text())[0]["targets"])
-        expect(len(addresses) == 2, f"two ranks serve {addresses}")
-        wait_for("a step", lambda: "decant_step{" in fetch(f"http://{addresses[0]}/metrics"))
-        for address in addresses:
-            promtool("check", "metrics", text=fetch(f"http://{address}/metrics"))
-        server = Prometheus(decant, targets)
-        wait_for("both ranks' steps", lambda: len(server.query("rate(decant_samples_total[5s]) > 0")) == 2)
-        for expression in expressions_of_dashboards():
-            server.query(expression)  # an error for one that Prometheus cannot read
-        expect(not server.query('ALERTS{alertname="DecantNoStep",alertstate="firing"}'), "an alert fires of a job that runs")
+        addresses = addresses_of(decant, "whole")
+        for stage in ("teacher", "control", "student"):
+            for address in addresses:
+                promtool("check", "metrics", text=wait_for(f"the {stage}'s loss", lambda: with_loss_of(stage, address)))
+        out, err = job.communicate(timeout=120)
+        expect(job.returncode == 0, err[-3000:])
+    finally:
+        if job.poll() is None:
+            end(job)
+    for path in DASHBOARDS:
+        result = subprocess.run(
+            [sys.executable, SOURCE / "examples/python/dashboard_preview.py", path, "--prometheus", server.url, "--out", decant.path("page.html"),
+             "--set", "run=whole", "--last", str(time.time() - began)], capture_output=True, text=True)
+        expect(result.returncode == 0, f"{path.name}: {result.stderr}")
+        empty = set(re.findall("^(.*): 0 series$", result.stdout, re.MULTILINE))
+        expect(empty <= MAY_BE_EMPTY, f"{path.name}: no data for {sorted(empty - MAY_BE_EMPTY)}\n{result.stdout}")
+        expect(decant.path("page.html").read_text().count("<svg") == len(json.loads(path.read_text())["panels"]), f"{path.name}: panels are missing")
+
+
+def a_stopped_rank_fires_an_alert(decant, server):
+    job = start(decant, "endless", "teacher.train.max_epochs=1000000", "teacher.train.patience=0")
+    try:
+        addresses_of(decant, "endless")
+        wait_for("both ranks' steps", lambda: len(server.query('rate(decant_samples_total{run="endless"}[5s]) > 0')) == 2)
+        firing = 'ALERTS{alertname="DecantNoStep",alertstate="firing",run="endless"}'
+        expect(not server.query(firing), "an alert fires of a job that runs")
         stopped = ranks_of(job, 2)[-1]
         os.kill(stopped, signal.SIGSTOP)
         try:
-            firing = wait_for("the alert", lambda: server.query('ALERTS{alertname="DecantNoStep",alertstate="firing"}'))
-            expect({one["metric"]["run"] for one in firing} == {"run"}, str(firing))
+            wait_for("the alert", lambda: server.query(firing))
         finally:
             os.kill(stopped, signal.SIGCONT)
     finally:
-        if server:
-            server.process.kill()
-            server.process.wait()
-        job.terminate()
-        job.communicate(timeout=60)
+        end(job)
 
 
 def test(decant):
@@ -129,10 +148,18 @@ def test(decant):
     if not shutil.which("promtool") or not shutil.which("prometheus"):
         skip("no prometheus and promtool here (Debian: apt-get install prometheus): rules and scraping were not tried")
     promtool("check", "rules", str(ALERTS))
+    the_documented_configurations_are_valid(decant)
     promtool("test", "rules", "alerts_test.yml", folder=SOURCE / "tests/monitoring")
     if not have_mpirun():
         skip("no mpirun here")
-    a_job_is_scraped(decant)
+    decant.ok("synthesize", "--out", "log.txt", "--users", 200, "--items", 60, "--categories", 5)
+    server = Prometheus(decant)
+    try:
+        panels_have_data(decant, server)
+        a_stopped_rank_fires_an_alert(decant, server)
+    finally:
+        server.process.kill()
+        server.process.wait()
 
 
 main(test)
