@@ -138,8 +138,11 @@ class EventLog::Runs {
   }
   void end() { files_.back()->rest(); }
 
-  /// Calls `visit` for blocks of about `block_bytes`, users in order.
-  void merge(std::size_t block_bytes, const EventBlocks::Change& visit) {
+  /// Calls `visit` for blocks, users in order. A block takes about an eighth of `memory_bytes`, twice that and more while
+  /// it grows; the buffers of all runs take a quarter.
+  void merge(std::size_t memory_bytes, const EventBlocks::Change& visit) {
+    const std::size_t block_bytes = memory_bytes / 8;
+    const std::size_t buffer = std::clamp<std::size_t>(memory_bytes / 4 / files_.size(), 4096, std::size_t{1} << 20);
     struct Next {
       Run run;
       std::size_t file;
@@ -156,7 +159,7 @@ class EventLog::Runs {
         files_[file].reset();
     };
     for (std::size_t file = 0; file < files_.size(); ++file) {
-      files_[file]->rewind();
+      files_[file]->rewind(buffer);
       advance(file);
     }
     UserEvents block(shape_);
@@ -252,7 +255,7 @@ EventBlocks EventLog::take(const EventBlocks::Change& prepare) {
   runs_ = {};
   events_ = UserEvents(events_.shape);
   EventBlocks blocks(storage_);
-  on_disk_->merge(memory_bytes_ / 8, [&](UserEvents& block) {
+  on_disk_->merge(memory_bytes_, [&](UserEvents& block) {
     prepare(block);
     blocks.append(block);
   });

@@ -50,8 +50,9 @@ void ScratchFile::flush() {
   begin_ = end_ = 0;
 }
 
-void ScratchFile::rewind() {
+void ScratchFile::rewind(std::size_t buffer_bytes) {
   rest();
+  if (buffer_bytes > 0) capacity_ = buffer_bytes;
   buffer_.resize(capacity_);
   if (::lseek(descriptor_, 0, SEEK_SET) < 0) fail(path_, "read");
 }

@@ -20,8 +20,8 @@ class ScratchFile {
   ScratchFile& operator=(const ScratchFile&) = delete;
 
   void write(std::span<const std::byte> bytes);
-  /// Ends writing; the next read is of the first byte.
-  void rewind();
+  /// Ends writing; the next read is of the first byte. `buffer_bytes`: of the reading; 0: as before.
+  void rewind(std::size_t buffer_bytes = 0);
   /// Fills `out`. False when nothing is left; a file that ends within `out` is an error.
   [[nodiscard]] bool read_next(std::span<std::byte> out);
   /// The same where something must be left.

@@ -19,7 +19,10 @@ names = [text[begin:end].decode() for begin, end in zip(ends[:-1], ends[1:])]
 
 offsets = [h5py.File(data / part['file'])['sequences/items/offsets'][:].astype('i8') for part in dataset['parts']]
 lengths = np.concatenate([np.diff(of_part) for of_part in offsets])
-training = np.where(lengths >= 3, lengths - 2, lengths)           # the last two belong to valid and test
+if dataset['split'] == 'leave-last-out':
+    training = np.where(lengths >= 3, lengths - 2, lengths)       # the last two belong to valid and test
+else:
+    training = np.concatenate([h5py.File(data / part['file'])['sequences/split/train'][:] for part in dataset['parts']])
 t1 = labels['options']['temperatures'].index(1.0)
 
 for row in map(int, sys.argv[3:] or ['0']):

@@ -36,13 +36,17 @@ def label(window):
 
 store.mkdir()
 parts, part_rows = [], -(-(-(-dataset['rows'] // 1024)) // 1024) * 1024
-sequences = [h5py.File(data / part['file'])['sequences/items'] for part in dataset['parts']]
+files = [h5py.File(data / part['file']) for part in dataset['parts']]
+sequences = [file['sequences/items'] for file in files]
 for first in range(0, dataset['rows'], part_rows):
     rows, targets = [], []
     for row in range(first, min(first + part_rows, dataset['rows'])):
         place, local = divmod(row, dataset['part_rows'])
         events = sequences[place]['values'][slice(*sequences[place]['offsets'][local:local + 2])]
-        events = events[:-2] if len(events) >= 3 else events      # the last two belong to valid and test
+        if dataset['split'] == 'leave-last-out':
+            events = events[:-2] if len(events) >= 3 else events  # the last two belong to valid and test
+        else:
+            events = events[:files[place]['sequences/split/train'][local]]
         events = events[-(max_length + 1):]                       # the window, and the target after it
         rows += label(events[:-1]) if len(events) > 1 else []
         targets.append(max(0, len(events) - 1))
