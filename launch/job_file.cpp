@@ -108,7 +108,9 @@ class Converter {
     for (const auto& entry : node) {
       if (!entry.first.IsScalar()) fail(entry.first, "a key must be a word");
       const std::string name = entry.first.Scalar();
-      const std::string key = prefix.empty() ? name : prefix + "." + name;
+      std::string key = prefix;
+      if (!key.empty()) key += ".";
+      key += name;
       if (out.contains(name)) fail(entry.first, "the key '" + key + "' is there twice");
       origins_[key] = place(name_, entry.first.Mark());
       out[name] = convert(entry.second, key, depth);
