@@ -1,11 +1,12 @@
 """What monitoring costs: the same training with it and without, interleaved.
 
-    python benchmarks/monitoring_cost.py ./decant --out runs/monitoring [--ranks 2] [--pairs 9] [--seconds 10]
+    python benchmarks/monitoring_cost.py ./decant --out runs/monitoring [--ranks 1] [--pairs 12] [--seconds 10]
 
 Two trainings: one of usual size, and one whose steps are as short as steps get, where a fixed cost a step weighs most.
 `served`: every rank serves its metrics and is scraped every second; `all`: it is pushed every second too, and writes
-event files for TensorBoard. Each pair runs all three, in turning order; a ratio is of training's own sequences a second,
-without / with, in one pair. Prints markdown: median and spread of the ratios. Needs numpy.
+event files for TensorBoard. All three run in turn, in changing order; a ratio is with / without, of neighbours in time: of
+training's own time a sequence, and of the processor time of the whole program, which feels less of what else a machine does
+(with several ranks it counts their waiting for each other too). Prints markdown: median and spread of the ratios. Needs numpy.
 """
 import argparse
 import http.server
@@ -82,7 +83,7 @@ def job(folder, dataset, dim, sequences, steps, monitoring):
 
 
 def train(arguments, dataset, dim, sequences, steps, monitoring):
-    """Training's own sequences a second, and how often it was scraped."""
+    """Training's own seconds a sequence, processor seconds of the program, and how often it was scraped."""
     folder = arguments.out / 'run'
     shutil.rmtree(folder, ignore_errors=True)
     path = arguments.out / 'job.json'
@@ -90,16 +91,27 @@ def train(arguments, dataset, dim, sequences, steps, monitoring):
     launch = ['mpirun', '-n', str(arguments.ranks), '--oversubscribe', '--bind-to', 'none'] if arguments.ranks > 1 else []
     command = [*launch, arguments.decant, 'train-teacher', path]
     with Scraper(folder) as scraper:
-        subprocess.run(command, env=os.environ | ENVIRONMENT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return json.loads((folder / 'stages/teacher.json').read_text())['result']['sequences_per_second'], scraper.scrapes
+        process = subprocess.Popen(command, env=os.environ | ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f'{command} ended with {process.returncode}')
+    rate = json.loads((folder / 'stages/teacher.json').read_text())['result']['sequences_per_second']
+    return 1 / rate, used.ru_utime + used.ru_stime, scraper.scrapes
+
+
+def ratios(found, key, measure):
+    """Median and spread of with / without, neighbours in time."""
+    each = [on[measure] / off[measure] for off, on in zip(found['off'], found[key])]
+    return f'{statistics.median(each):.4f} ({min(each):.4f} to {max(each):.4f})'
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('decant', type=os.path.abspath)
     parser.add_argument('--out', type=Path, required=True)
-    parser.add_argument('--ranks', type=int, default=2)
-    parser.add_argument('--pairs', type=int, default=9)
+    parser.add_argument('--ranks', type=int, default=1)
+    parser.add_argument('--pairs', type=int, default=12)
     parser.add_argument('--seconds', type=float, default=10, help='of one training')
     parser.add_argument('--trainings', nargs='+', default=list(TRAININGS), choices=list(TRAININGS))
     arguments = parser.parse_args()
@@ -113,8 +125,8 @@ def main():
         'all': {'enabled': True, 'tensorboard': True, 'push_seconds': 1,
                 'pushgateway': f'http://127.0.0.1:{server.server_address[1]}'},
     }
-    print(f'{arguments.ranks} ranks, {arguments.pairs} pairs of about {arguments.seconds:.0f} s\n')
-    print('| training | ms a step | monitoring | scrapes a run | sequences/s | time, of that without: median (least to most) |')
+    print(f'{arguments.ranks} ranks, {arguments.pairs} times each, of about {arguments.seconds:.0f} s; median (least to most)\n')
+    print('| training | ms a step | monitoring | scrapes a run | time, with / without | processor time, with / without |')
     print('| --- | --- | --- | --- | --- | --- |')
     for name in arguments.trainings:
         users, items, dim, sequences = TRAININGS[name]
@@ -123,19 +135,17 @@ def main():
         if not dataset.exists():
             subprocess.run([arguments.decant, 'import', '--out', dataset, arguments.out / f'{name}.txt'], check=True,
                            stdout=subprocess.DEVNULL)
-        rate, _ = train(arguments, dataset, dim, sequences, 20, settings['off'])
-        steps = max(30, int(arguments.seconds * rate / sequences))
-        rates, scrapes = ({key: [] for key in settings} for _ in range(2))
+        own, _, _ = train(arguments, dataset, dim, sequences, 20, settings['off'])
+        steps = max(30, int(arguments.seconds / own / sequences))
+        found = {key: [] for key in settings}
         for order in itertools.islice(itertools.cycle(itertools.permutations(settings)), arguments.pairs):
             for key in order:
-                rate, scraped = train(arguments, dataset, dim, sequences, steps, settings[key])
-                rates[key].append(rate)
-                scrapes[key].append(scraped)
-        for key in settings:
-            ratios = [without / with_it for without, with_it in zip(rates['off'], rates[key])]
-            spread = '1' if key == 'off' else f'{statistics.median(ratios):.4f} ({min(ratios):.4f} to {max(ratios):.4f})'
-            print(f'| {name} | {1e3 * sequences / statistics.median(rates["off"]):.2f} | {key} | {statistics.median(scrapes[key]):.0f} | '
-                  f'{statistics.median(rates[key]):.0f} | {spread} |', flush=True)
+                found[key].append(train(arguments, dataset, dim, sequences, steps, settings[key]))
+        own = statistics.median(seconds for seconds, _, _ in found['off'])
+        for key in ('served', 'all'):
+            scrapes = statistics.median(scraped for _, _, scraped in found[key])
+            print(f'| {name} | {1e3 * sequences * own:.2f} | {key} | {scrapes:.0f} | {ratios(found, key, 0)} | {ratios(found, key, 1)} |',
+                  flush=True)
 
 
 if __name__ == '__main__':
