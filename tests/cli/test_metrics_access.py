@@ -90,7 +90,8 @@ def pushes_to_a_server_of_ours(decant):
     server.groups, server.count = {}, 0
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    decant.ok("run", job(decant, "pushed", enabled=False, pushgateway=url, push_job="nightly", push_seconds=0.2), ranks=RANKS)
+    decant.ok("run", job(decant, "pushed", enabled=False, pushgateway=url, push_job="nightly", push_seconds=0.2),
+              "--set", "student.train.max_epochs=200", "--set", "student.train.patience=0", ranks=RANKS)
     found = groups_of_ranks(server.groups)
     expect(sorted(found) == list(range(max(RANKS, 1))), f"groups of ranks {sorted(found)}")
     for rank, text in found.items():

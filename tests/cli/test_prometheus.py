@@ -103,8 +103,8 @@ def with_loss_of(stage, address):
 
 def panels_have_data(decant, server):
     """Of a job from its beginning to its end, what every panel asks is understood, and answered."""
-    sets = ["teacher.train.max_steps=2500", "student.train.max_steps=2000", "student.balance.kind=gradient_norm", "student.screening.least_probability=0.01"]
-    sets += [f"{side}.train.{key}" for side in ("teacher", "student") for key in ("max_epochs=1000000", "patience=0", "validate_epochs=10")]
+    sets = ["teacher.train.max_steps=8000", "student.train.max_steps=2000", "student.balance.kind=gradient_norm", "student.screening.least_probability=0.01"]
+    sets += [f"{side}.train.{key}" for side in ("teacher", "student") for key in ("max_epochs=1000000", "patience=0", "validate_epochs=2")]
     began, job = time.time(), start(decant, "whole", *sets)
     try:
         addresses = addresses_of(decant, "whole")

@@ -43,7 +43,7 @@ def test(decant):
         return json.loads(decant.path(f"{out}/manifest.json").read_text())["import"]
 
     plain = decant.ok("import", "--out", "plain", "--k-core", 5, "log.txt")
-    both = imported("both", "--items", "true", "--map", "map.tsv")
+    both = imported("both", "--set", "pseudonyms.items=true", "--map", "map.tsv")
     expect(raw_ids(decant.path("both")) == [], f"raw ids in {raw_ids(decant.path('both'))}")
     expect(both["pseudonyms"]["users"] and both["pseudonyms"]["items"] and len(both["pseudonyms"]["key_fingerprint"]) == 16, str(both))
     pairs = [line.split("\t") for line in decant.path("map.tsv").read_text().splitlines()]
@@ -72,7 +72,7 @@ def test(decant):
                               (3, ["--key-file", "none"], "none: cannot open the key: No such file"),
                               (2, ["--map", "map.tsv"], "'pseudonyms.map' needs a key"),
                               (2, ["--key-file", key, "--map", "e/../e/map.tsv"], "which lies in the dataset"),
-                              (2, ["--key-file", key, "--users", "false"], "neither users nor items"),
+                              (2, ["--key-file", key, "--set", "pseudonyms.users=false"], "neither users nor items"),
                               (3, ["--key-file", key, "--map", "none/map.tsv"], "none/map.tsv.tmp: cannot make the map")):
         decant.fails(code, "import", "--out", "e", *flags, "log.txt", says=[says], alone=False)
         expect(not decant.path("e").exists(), f"{flags}: a dataset was left behind")

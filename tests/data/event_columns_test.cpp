@@ -71,7 +71,8 @@ TEST_F(EventColumns, FollowTheirEvents) {
   EXPECT_EQ(info("time").kind, "time");
   const auto inspected = inspect_dataset(out());
   EXPECT_EQ(inspected["version"], 2);
-  EXPECT_EQ(inspected["columns"][0], "event.kind (category, 4 codes)");
+  EXPECT_EQ(inspected["columns"]["event.kind"]["kind"], "category");
+  EXPECT_EQ(inspected["columns"]["event.kind"]["values"], 4);
 }
 
 TEST_F(EventColumns, WeighTargets) {
@@ -146,9 +147,19 @@ TEST_F(EventColumns, AKindWithoutAWeightIsMalformed) {
 TEST_F(EventColumns, HashesCoverThem) {
   own_.event = "kind";
   import("user,item,time,kind\na,x,1,p\na,y,2,q\n");
-  const std::string first = Dataset(out()).info().content_hash;
+  const std::string kinds = info("kind").hash, sequences = Dataset(out()).info().content_hash;
   import("user,item,time,kind\na,x,1,q\na,y,2,q\n");
-  EXPECT_NE(Dataset(out()).info().content_hash, first);
+  EXPECT_NE(info("kind").hash, kinds);
+  EXPECT_EQ(Dataset(out()).info().content_hash, sequences);  // only those who take the column are of another dataset
+  // Weights are everybody's.
+  std::string weighted;
+  for (const char* weights : {"q=1", "q=2"}) {
+    own_.event_weights = {weights};
+    import("user,item,time,kind\na,x,1,q\na,y,2,q\n");
+    EXPECT_NE(Dataset(out()).info().content_hash, weighted);
+    EXPECT_NE(Dataset(out()).info().content_hash, sequences);
+    weighted = Dataset(out()).info().content_hash;
+  }
 }
 
 TEST_F(EventColumns, DamageIsFoundWhereTheyAreRead) {

@@ -13,7 +13,9 @@
 #include <string_view>
 
 #include "base/errors.h"
+#include "data/event_blocks.h"
 #include "data/event_log.h"
+#include "data/event_values.h"
 #include "data/import.h"
 #include "data/import_formats.h"
 #include "data/line_reader.h"
@@ -73,17 +75,25 @@ inline void read_log(data::ImportOptions& options, std::string_view bytes, data:
   const MemoryFile file(bytes);
   options.files = {file.path()};
   answered([&] {
-    data::EventLog log;
+    const bool interactions = options.format == "interactions";
+    const bool times = interactions && !options.interactions.time.empty();
+    data::DatasetFolder folder("fuzz-dataset");  // made only when memory does not do
+    data::EventLog log(times, false,
+                       interactions ? data::event_columns(options.interactions) : std::vector<data::LogColumn>(),
+                       std::size_t{1} << 30, folder);
     data::ImportSummary summary;
     summary.interactions.emplace();
     const std::filesystem::path path = file.path();
     data::LineReader lines(path, kBufferBytes);
     read({lines, path, options, options.on_error == "skip", [] {}}, log, summary);
-    const auto events = log.take();
-    require(static_cast<std::int64_t>(events.items.size()) == summary.events_read);
-    require(events.times.empty() || events.times.size() == events.items.size());
-    require(events.users() == static_cast<std::size_t>(log.users().size()));
-    for (const auto item : events.items) require(item < log.items().size());
+    std::int64_t events = 0;
+    data::EventBlocks blocks = log.take([](data::UserEvents&) {});
+    blocks.visit([&](const data::UserEvents& block) {
+      events += static_cast<std::int64_t>(block.items.size());
+      require(block.times.empty() == (!times || block.items.empty()));
+      for (const auto item : block.items) require(item < log.items().size());
+    });
+    require(events == summary.events_read);
   });
 }
 

@@ -53,7 +53,9 @@ TEST(CommandLine, ImportIsToldApartByOut) {
   EXPECT_TRUE(has(refusal({"import", "a.txt", "b.txt"}), "--out DIR"));
   EXPECT_TRUE(has(refusal({"import", "job.yaml", "--k-core", "5"}), "--set data.import.k_core"));
   EXPECT_TRUE(has(refusal({"import", "--out", "d"}), "raw files"));
-  EXPECT_TRUE(has(refusal({"import", "--out", "d", "a.txt", "--set", "a=1"}), "--set"));
+  EXPECT_EQ(parse({"import", "--out", "d", "a.txt", "--set", "items.id=sku"}).sets,
+            std::vector<std::string>{"items.id=sku"});
+  EXPECT_TRUE(has(refusal({"import", "--out", "d", "a.txt", "--dry-run"}), "--dry-run"));
 }
 
 TEST(CommandLine, SynthesizeTakesEveryOptionOfItsStruct) {
