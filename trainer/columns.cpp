@@ -32,12 +32,14 @@ void check_side(const std::string& side, const SideOptions& options, bool teache
     const auto at = known.find(name);
     std::vector<std::string> names;
     for (const auto& [column, teacher_only] : known) names.push_back(column);
-    const std::string key = "'" + side + ".model.columns': ";
-    if (at == known.end())
-      throw base::ConfigError(key + "there is no column '" + name + "' in the dataset (" +
-                              (names.empty() ? "it has none" : "it has: " + base::join(names)) + ")");
+    std::string message = "'" + side + ".model.columns': '" + name + "' ";
+    if (at == known.end()) {
+      message += names.empty() ? "is no column of the dataset (it has none)" : "is no column of the dataset (it has: ";
+      if (!names.empty()) message += base::join(names) + ")";
+      throw base::ConfigError(message);
+    }
     if (at->second && !teacher)
-      throw base::ConfigError(key + "'" + name + "' is teacher_only: it is not there when the student serves");
+      throw base::ConfigError(message + "is teacher_only: it is not there when the student serves");
   }
 }
 

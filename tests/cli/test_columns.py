@@ -123,7 +123,7 @@ def check_answers(decant, rows):
 def check_refusals(decant):
     asks = ("run", "job.yaml", "--set")
     decant.fails(2, *asks, "student.model.columns=[item.margin]", says=["student.model.columns", "item.margin", "teacher_only"])
-    missing = ["'teacher.model.columns'", "no column 'item.colour'", "item.kind", "user.age"]
+    missing = ["'teacher.model.columns'", "'item.colour' is no column", "item.kind", "user.age"]
     decant.fails(2, *asks, "teacher.model.columns=[item.colour]", says=missing)
     decant.fails(2, *asks, "teacher.model.columns=[item.colour]", "--set", "data.dataset=run/dataset", "--set", "run.folder=other",
                  says=missing)
