@@ -82,8 +82,8 @@ struct TextColumn {
 
 /// Builds the content hash row by row: xxh3-64 over the text "<catalogue hash> <split> <lengths> <items>", where the
 /// last two are the xxh3-64 of all lengths and of all item ids, as little-endian u32 in row order. Where the split is not
-/// leave-last-out, the hashes of its three columns follow, " <training> <valid> <test>"; then " <table>.<name>:<hash>"
-/// of each column of the manifest. It does not depend on how rows are cut into parts.
+/// leave-last-out, the hashes of its three columns follow, " <training> <valid> <test>"; then " event.weight:<hash>"
+/// where events have weights: other columns count for those alone who take them. It does not depend on how rows are cut into parts.
 class ContentHasher {
  public:
   void add(std::span<const std::uint32_t> lengths, std::span<const std::uint32_t> items) {

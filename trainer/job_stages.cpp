@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "models/input_columns.h"
 #include "trainer/frozen.h"
 #include "trainer/job.h"
 #include "trainer/label_checks.h"
@@ -98,6 +99,12 @@ void JobOptions::check_recipe() const {
   if (student.augment.on() && !stored.empty())
     throw base::ConfigError("'student.augment' changes what a label would belong to, and the label set '" +
                             *stored.begin() + "' is stored: give the losses 'labels: [online]'");
+  if (student.augment.on())
+    for (const auto* side : {static_cast<const SideOptions*>(&student), static_cast<const SideOptions*>(&teacher)})
+      for (const auto& name : models::columns_of(side->model.options.get()))
+        if (name.starts_with("event.") && (side == &student || online))
+          throw base::ConfigError("'student.augment' moves items and not what events have beside them: no '" + name +
+                                  "' beside it");
   if (student.perturbation.on())
     for (const auto* kinds : student_losses(*this))
       for (const auto& [name, kind] : *kinds)

@@ -190,11 +190,13 @@ std::string Workspace::teacher_key(const std::string& teacher) {
                       {"model", model},
                       {"script", base::hash_hex(base::read_file(file))}});
   }
-  if (!options.weights.empty())
-    return stage_key({{"catalogue", dataset().info().catalogue_hash},
-                      {"model", model_part(side)},
-                      {"columns", column_hashes(options.model, dataset())},
-                      {"weights", base::hash_hex(base::read_file(options.weights))}});
+  if (!options.weights.empty()) {
+    base::Json given{{"catalogue", dataset().info().catalogue_hash},
+                     {"model", model_part(side)},
+                     {"weights", base::hash_hex(base::read_file(options.weights))}};
+    add_columns(given, options.model, dataset());
+    return stage_key(given);
+  }
   auto parts = common_parts();
   add_columns(parts, options.model, dataset());
   for (const char* part : {"optimizer", "losses"}) parts[part] = side.at(part);

@@ -221,6 +221,8 @@ def check_events(decant):
     expect(weights(decant, "even", "control") != weights(decant, "events", "control"), "the weights of events do not count")
     decant.fails(2, "run", "events.yaml", "--set", "student.model.columns=[event.price]", "--set", "data.dataset=events/dataset",
                  "--set", "run.folder=other", says=["event.price", "teacher_only"])
+    decant.fails(2, "run", "events.yaml", "--set", "student.augment={rate: 0.5, crop: 0.5}", "--set", "losses={ce: {weight: 1}}",
+                 "--set", "run.folder=other", says=["student.augment", "event.gap"])
 
 
 def test(decant):
