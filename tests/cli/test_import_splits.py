@@ -57,7 +57,7 @@ def test(decant):
 
     decant.fails(2, "import", *flags, *dates[:-1], 900, "--out", "e", "log.csv", says=["no target for test", "1970-01-01"])
     decant.fails(2, "import", *flags, "--memory", "lots", "--out", "e", "log.csv", says=["'memory' is 'lots'"])
-    decant.fails(3, "import", *flags, "--event-weights", "[buy=1]", "--out", "e", "log.csv", says=["line 2", "'view'"])
+    decant.fails(3, "import", *flags, "--event-weights", "[buy=1]", "--out", "e", "log.csv", says=["log.csv: line", "'view'"])
 
     # A job from log to report; other weights of the targets are other models.
     weights = {}
