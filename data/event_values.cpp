@@ -58,7 +58,7 @@ ValueVerdict EventValueReader::read(const Record& record, std::string& wrong) {
                                                            : read_column(columns_[c], cell, values_[c], wrong);
     if (verdict == ValueVerdict::kDrop) return verdict;
     if (verdict != ValueVerdict::kWrong) continue;
-    wrong = columns_[c].info.name + ": " + wrong;
+    wrong.insert(0, columns_[c].info.name + ": ");
     return verdict;
   }
   return ValueVerdict::kKeep;
