@@ -9,6 +9,7 @@
 #include "data/import.h"
 #include "data/synthesize.h"
 #include "launch/doctor.h"
+#include "launch/inspect.h"
 #include "launch/option_flags.h"
 #include "trainer/bench.h"
 #include "trainer/compare.h"
@@ -53,6 +54,7 @@ void declare_import(CLI::App& app, CommandLine& line) {
   app.add_option("FILES", line.files, "A job file (YAML), or with --out the raw files");
   declare_stage_options(app, line);
   app.add_option("--out", line.out, "Dataset to make from the raw files, without a job file")->type_name("DIR");
+  app.add_flag("--json", line.json, "With --out: print the summary as JSON");
   data::ImportOptions options;
   add_option_flags(app, options, line.options, {"files", "items", "users"});  // those by --set
 }
@@ -78,6 +80,8 @@ void declare_runs(CLI::App& app, CommandLine& line) {
 void declare_inspect(CLI::App& app, CommandLine& line) {
   app.add_option("PATH", line.path, "Dataset, label set, checkpoint, weights file or run folder");
   app.add_flag("--json", line.json, "Print JSON");
+  InspectOptions options;
+  add_option_flags(app, options, line.options);
 }
 
 void declare_labels(CLI::App& app, CommandLine& line) {
@@ -150,6 +154,8 @@ void check_import(CommandLine& line) {
     const std::string key = line.options.begin().key();
     refuse(line.command, "a flag for '" + key + "' needs --out; a job file takes --set data.import." + key + "=...");
   }
+  if (line.json)
+    refuse(line.command, "--json needs --out; with a job file the summary is in <run.folder>/dataset/manifest.json");
   if (!line.files.empty()) line.path = std::exchange(line.files, {}).front();
   check_job(line);
 }

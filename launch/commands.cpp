@@ -11,6 +11,7 @@
 
 #include "base/files.h"
 #include "data/import.h"
+#include "data/import_text.h"
 #include "data/synthesize.h"
 #include "launch/bench_command.h"
 #include "launch/doctor.h"
@@ -59,7 +60,7 @@ void import_files(const CommandLine& line) {
     progress.update(done, std::to_string(done >> 20) + " of " + std::to_string(total >> 20) + " MiB");
   });
   progress.leave();
-  print(plain_text(summary.to_json()));
+  print((line.json ? summary.to_json().dump(1) : data::import_text(line.out)) + "\n");
 }
 
 void synthesize(const CommandLine& line) {
@@ -128,7 +129,9 @@ int execute(const CommandLine& line, const trainer::Registries& registries) {
   } else if (line.command == "runs") {
     show_runs(line);
   } else if (line.command == "inspect") {
-    const base::Json tree = inspect(line.path);
+    InspectOptions options;
+    base::read_options(line.options, options);
+    const base::Json tree = inspect(line.path, options);
     print(line.json ? tree.dump(1, ' ', false, base::Json::error_handler_t::replace) + "\n" : plain_text(tree));
   } else if (line.command == "labels") {
     const base::Json tree = labels_command(line, registries);

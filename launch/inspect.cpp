@@ -1,8 +1,12 @@
 #include "launch/inspect.h"
 
+#include <algorithm>
 #include <array>
+#include <numeric>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/files.h"
 #include "data/dataset.h"
@@ -79,9 +83,7 @@ Json inspect_run(const fs::path& folder) {
   return out;
 }
 
-}  // namespace
-
-Json inspect(const fs::path& path) {
+Json inspect_any(const fs::path& path) {
   if (!fs::exists(path)) throw base::ConfigError(path.string() + ": no such file or folder");
   if (fs::is_directory(path)) {
     if (fs::exists(path / "manifest.json")) return inspect_manifest(path);
@@ -93,6 +95,41 @@ Json inspect(const fs::path& path) {
   }
   throw base::ConfigError(path.string() +
                           ": is no dataset, label set, checkpoint or run folder, and no .safetensors file of weights");
+}
+
+Json most_frequent(const fs::path& folder, std::int64_t most) {
+  const data::Dataset dataset(folder);
+  const auto& counts = dataset.training_counts();
+  std::vector<std::int64_t> order(counts.size());
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  const auto before = [&](std::int64_t a, std::int64_t b) {
+    return std::pair(-counts[static_cast<std::size_t>(a)], a) < std::pair(-counts[static_cast<std::size_t>(b)], b);
+  };
+  const auto end = order.begin() + std::min(most, dataset.info().items);
+  std::partial_sort(order.begin(), end, order.end(), before);
+  order.erase(end, order.end());
+  Json out = Json::array();
+  for (const std::int64_t item : order)
+    out.push_back({{"item", dataset.item_name(item)}, {"training_events", counts[static_cast<std::size_t>(item)]}});
+  return out;
+}
+
+}  // namespace
+
+void InspectOptions::describe(base::Fields& fields) {
+  fields.integer("most_frequent", most_frequent, {0, 1e15},
+                 "of a dataset: so many items with most events in training, by their ids");
+}
+
+Json inspect(const fs::path& path, const InspectOptions& options) {
+  Json out = inspect_any(path);
+  if (options.most_frequent == 0) return out;
+  const bool run = out.contains("dataset");
+  if (!run && out.value("format", "") != "decant-dataset")
+    throw base::ConfigError(path.string() + ": has no dataset, whose most frequent items could be told");
+  const fs::path folder = run ? path / "dataset" : fs::is_directory(path) ? path : path.parent_path();
+  (run ? out["dataset"] : out)["most_frequent"] = most_frequent(folder, options.most_frequent);
+  return out;
 }
 
 }  // namespace decant::launch

@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/random.h"
+#include "data/import_text.h"
 #include "models/logical_tensor.h"
 #include "models/ready_model.h"
 #include "trainer/errors.h"
@@ -81,7 +82,7 @@ struct Pipeline::Impl {
       const auto summary = data::import_dataset(space.job.data.import, space.folder("dataset"), progress, at);
       at("import-record");
       finish_stage(space.folder("dataset"), key, summary.to_json());
-      run_context.progress.finish("import done: " + summary.to_json().dump());
+      run_context.progress.finish("import done\n" + data::import_text(space.folder("dataset")));
       run_context.log.line("import " + summary.to_json().dump());
     } catch (const Left&) {
       run_context.progress.leave();

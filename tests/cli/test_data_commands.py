@@ -23,7 +23,9 @@ def test(decant):
     expect(first != decant.path("b.txt").read_bytes(), "another seed gave the same bytes")
 
     summary = decant.ok("import", "--format", "sequences", "--out", "d", "sub/a.txt")
-    expect(value(summary, "users") == "300", f"no summary:\n{summary}")
+    expect("           300  users, with " in summary and "           300  lines read\n" in summary, f"no summary:\n{summary}")
+    summary = json.loads(decant.ok("import", "--format", "sequences", "--out", "d", "--json", "sub/a.txt"))
+    expect(summary["users"] == 300, f"no summary: {summary}")
     info = json.loads(decant.ok("inspect", "d", "--json"))
     expect("decant-dataset" in json.dumps(info) and info.get("rows") == 300, f"inspect: {info}")
     plain = decant.ok("inspect", "d")
@@ -34,13 +36,14 @@ def test(decant):
     decant.fails(3, "import", "--out", "e", "bad.txt", says=["bad.txt", "2"])
     expect(not decant.path("e").exists(), "a failed import left its folder")
     skipped = decant.ok("import", "--out", "e", "--on-error", "skip", "bad.txt")
-    expect(value(skipped, "malformed_lines") == "1", f"the line was not counted:\n{skipped}")
+    expect("             1  lines dropped: malformed\n" in skipped, f"the line was not counted:\n{skipped}")
 
     # A log of interactions, by flags and by a job file: the same dataset.
     decant.write("log.csv", "who,what,when,kind\nb,x,2020-01-02,buy\na,y,2020-01-01,buy\nb,z,2020-01-01,buy\nb,w,2020-01-03,view\n")
     flags = ["--user", "who", "--item", "what", "--time", "when", "--event", "kind", "--keep-events", "[buy]"]
     shown = decant.ok("import", "--format", "interactions", "--out", "log", *flags, "log.csv")
-    expect((value(shown, "other_kinds"), value(shown, "events")) == ("1", "3"), f"no summary:\n{shown}")
+    for line in ("1  dropped: of kinds that are not kept", "3  events are left", "from 2020-01-01 00:00:00 to 2020-01-02 00:00:00"):
+        expect(line in shown, f"no summary:\n{shown}")
     decant.write("log.yaml", "version: 1\nrun: {folder: run}\ndata: {import: {format: interactions, files: [log.csv], interactions: "
                              "{user: who, item: what, time: when, event: kind, keep_events: [buy]}}}\n")
     decant.ok("import", "log.yaml")
@@ -48,6 +51,11 @@ def test(decant):
     expect(infos[0]["content_hash"] == infos[1]["content_hash"], f"flags and job file gave two datasets: {infos}")
     decant.fails(3, "import", "--format", "interactions", "--out", "e", "log.csv", says=["log.csv: line 1", "no column 'user'", "who,"])
     decant.fails(2, "import", "--format", "interactions", "--out", "e", *flags, "--from", "soon", "log.csv", says=["'interactions.from'"])
+
+    top = json.loads(decant.ok("inspect", "log", "--json", "--most-frequent", 2))["most_frequent"]
+    expect(top == [{"item": "x", "training_events": 1}, {"item": "y", "training_events": 1}], f"most frequent: {top}")
+    expect("most_frequent" in decant.ok("inspect", "run", "--most-frequent", 1), "not of a run")
+    decant.fails(2, "import", "--json", "log.yaml", says=["--json needs --out"])
 
     decant.fails(3, "import", "--out", "f", "nothing.txt", says=["nothing.txt", "No such file"])
     decant.fails(2, "import", "--out", "f", "--format", "sequenses", "b.txt", says=["did you mean 'sequences'?"])
