@@ -161,7 +161,7 @@ void EvaluateOptions::check() const {
   for (const auto& [name, segment] : segments) {
     const std::string key = "evaluate.segments." + name;
     if (name == "popularity" || name == "history")
-      throw ConfigError("'" + key + "': that name is taken; every report divides by " + name + " already");
+      throw ConfigError("'" + key + "' is taken: every report divides by it already");
     if (segment->file.empty()) throw ConfigError("'" + key + ".file' is missing: the values by original id");
     if (!std::filesystem::exists(segment->file))
       throw ConfigError("'" + key + ".file': there is no file " + segment->file);

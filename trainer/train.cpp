@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "base/files.h"
 #include "base/random.h"
@@ -11,9 +12,11 @@
 #include "trainer/balance.h"
 #include "trainer/checkpoint_writer.h"
 #include "trainer/errors.h"
+#include "trainer/loss_sums.h"
 #include "trainer/non_finite.h"
 #include "trainer/ranking.h"
 #include "trainer/schedule.h"
+#include "trainer/step_meter.h"
 
 namespace decant::trainer {
 namespace {
@@ -56,7 +59,9 @@ class Training {
         guard_(setup.options, setup.folder, where(), task, context),
         writer_({setup.folder / "checkpoints", setup.key, context.threads, setup.options.checkpoint_keep,
                  setup.options.checkpoint_keep_best, &context.faults},
-                context.communicator) {}
+                context.communicator),
+        sums_(task, state_, context.metrics),
+        meter_(context) {}
 
   TrainResult run() {
     resume();
@@ -71,7 +76,14 @@ class Training {
       auto window = loader.next();
       if (collective_) fill_up(window);
       step(window);
-      measure(window, seconds_since(started), loader.waited_seconds() - waited);
+      meter_.take(window, {.seconds = seconds_since(started),
+                           .data_wait_seconds = loader.waited_seconds() - waited,
+                           .exchange = exchanged_,
+                           .steps_done = state_.step,
+                           .epoch = running_epoch_,
+                           .gradient_norm = norm_,
+                           .learning_rate = learning_rate(state_.step - 1),
+                           .loss = sums_.shown()});
       reason = boundary(window);
     }
     return finish(reason);
@@ -102,7 +114,11 @@ class Training {
     task_.begin_step(state_.step - state_.first_step);  // schedules count from the stage's beginning
     for (auto& batch : window.micro_batches) task_.augment(batch, key);
     const auto weights = agree_on_weights(window);
-    measure_balance(window, weights, key);
+    auto divisors = weights;
+    for (auto& weight : divisors) weight = weight > 0 ? weight : 1;
+    measure_balance(window, divisors, key);
+    std::vector<double> factors;
+    for (const auto& named : task_.losses()) factors.push_back(named.multiplier());
     const bool planted = context_.faults.at("step", state_.step);
     reducer_.begin();
     guard_.begin_step();
@@ -114,7 +130,7 @@ class Training {
       if (planted) parts.front() = parts.front() * std::nan("");
       torch::Tensor total;
       for (std::size_t l = 0; l < parts.size(); ++l) {
-        const auto scaled = parts[l] * (task_.losses()[l].multiplier() / weights[l]);
+        const auto scaled = parts[l] * (factors[l] / divisors[l]);
         total = total.defined() ? total + scaled : scaled;
         sums[l] = sums[l].defined() ? sums[l] + parts[l].detach() : parts[l].detach();
       }
@@ -129,13 +145,11 @@ class Training {
     for (const auto& parameter : sharded_) parameter.table->exchange().sum_copies(parameter.own.grad());
     norm_ = gradient_norm(reducer_.buckets());
     if (!sharded_.empty()) norm_ = std::hypot(norm_, norm_of_shards());
-    if (guard_.accepts(norm_, key, weights, state_)) {
+    if (guard_.accepts(norm_, key, divisors, state_)) {
       clip();
       optimizer_.step(learning_rate(state_.step));
       task_.end_step();
-      last_sums_ = sums;
-    } else {
-      last_weights_.clear();  // what it summed up is not finite either
+      sums_.keep(std::move(sums), weights, std::move(factors));
     }
     ++state_.step;
     state_.position = window.next;
@@ -148,17 +162,15 @@ class Training {
     std::vector<double> values(losses, 0.0);
     for (std::size_t l = 0; l < losses; ++l)
       for (const auto& batch : window.micro_batches) values[l] += task_.loss_weight(l, batch);
-    append_last_sums(values);
+    sums_.append(values);
     values.push_back(writer_.written() ? 1 : 0);
     values.push_back(context_.stop_requested ? 1 : 0);
     context_.communicator.all_reduce_host(values, dist::Reduce::kSum);
-    add_to_epoch(values.data() + losses);
-    last_weights_.assign(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(losses));
+    sums_.add(values.data() + losses);
     stop_ = values.back() > 0;
     if (values[values.size() - 2] == context_.world()) writer_.commit();
-    auto divisors = last_weights_;
-    for (auto& weight : divisors) weight = weight > 0 ? weight : 1;
-    return divisors;
+    values.resize(losses);
+    return values;
   }
 
   /// On steps that are due, from the very batches of the step, so that the first step is balanced too.
@@ -171,37 +183,6 @@ class Training {
       context_.log.line(where() + " step " + std::to_string(state_.step) + " scales " + measured.dump());
       for (const auto& [name, scale] : measured.items()) context_.metrics.set_part("decant_loss_scale", name, scale);
     }
-    last_factors_.clear();
-    for (const auto& named : task_.losses()) last_factors_.push_back(named.multiplier());
-  }
-
-  /// The last step's loss sums on this rank, then what the task counted in it.
-  void append_last_sums(std::vector<double>& out) {
-    for (std::size_t l = 0; l < task_.losses().size(); ++l)
-      out.push_back(l < last_sums_.size() && last_sums_[l].defined() ? last_sums_[l].item<double>() : 0.0);
-    counted_ = task_.take_counts();
-    for (const auto& counted : counted_) out.push_back(static_cast<double>(counted.count));
-  }
-
-  void add_to_epoch(const double* sums) {
-    if (last_weights_.empty()) return;
-    double total = 0;
-    for (std::size_t l = 0; l < last_weights_.size(); ++l) {
-      state_.loss_sums[l] += sums[l];
-      state_.loss_weights[l] += last_weights_[l];
-      const double mean = sums[l] / std::max(last_weights_[l], 1.0);
-      context_.metrics.set_part("decant_loss", task_.losses()[l].name, mean);
-      total += last_factors_[l] * mean;
-    }
-    for (std::size_t c = 0; c < counted_.size(); ++c) {
-      const auto count = static_cast<std::int64_t>(sums[last_weights_.size() + c]);
-      state_.counts[counted_[c].name] = state_.counts.value(counted_[c].name, std::int64_t{0}) + count;
-      context_.metrics.set_part("decant_step_labels", counted_[c].name, static_cast<double>(count));
-    }
-    context_.metrics.set_part("decant_loss", "total", total);
-    shown_loss_ = total;
-    last_weights_.clear();
-    last_sums_.clear();
   }
 
   void clip() {
@@ -229,31 +210,6 @@ class Training {
 
   /// For messages: "student", or "student, hints" in one of several stages of training.
   std::string where() const { return setup_.stage + (setup_.loss_stage.empty() ? "" : ", " + setup_.loss_stage); }
-
-  void measure(const data::Window& window, double seconds, double waited) {
-    auto& metrics = context_.metrics;
-    if (++steps_here_ > 5) timed_seconds_ += seconds, timed_sequences_ += window.sequences, timed_wait_ += waited;
-    for (const auto& part : window.micro_batches) {
-      metrics.add("decant_samples_total", static_cast<double>(part.batch.sequences()));
-      metrics.add("decant_targets_total", static_cast<double>(part.batch.targets()));
-    }
-    metrics.add("decant_data_wait_seconds_total", waited);
-    metrics.add("decant_exchange_wait_seconds_total", exchanged_.exposed_seconds);
-    metrics.add("decant_exchange_seconds_total", exchanged_.exchange_seconds);
-    if (context_.world() > 1) metrics.set("decant_exchange_hidden_ratio", exchanged_.hidden());
-    metrics.add("decant_exchange_bytes_total", static_cast<double>(exchanged_.bytes));
-    metrics.set("decant_step", static_cast<double>(state_.step));
-    metrics.set("decant_sequences_per_second", static_cast<double>(window.sequences) / seconds);
-    metrics.set("decant_epoch", static_cast<double>(running_epoch_));
-    metrics.set("decant_gradient_norm", norm_);
-    metrics.set("decant_learning_rate", learning_rate(state_.step - 1));
-    metrics.set("decant_last_step_timestamp_seconds",
-                std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
-    char text[96];
-    std::snprintf(text, sizeof text, "epoch %lld  %.0f seq/s  loss %.4f", static_cast<long long>(running_epoch_),
-                  static_cast<double>(window.sequences) / seconds, shown_loss_);
-    context_.progress.update(state_.step, text);
-  }
 
   /// What happens between steps: validation at an epoch's end, checkpoints, the bounds. Returns why to end, or "".
   std::string boundary(const data::Window& window) {
@@ -294,9 +250,7 @@ class Training {
     if (!state_.counts.empty()) entry["counted"] = state_.counts;
     state_.curve.push_back(entry);
     context_.log.line(setup_.stage + " validation " + entry.dump());
-    state_.loss_sums.assign(task_.losses().size(), 0);
-    state_.loss_weights.assign(task_.losses().size(), 0);
-    state_.counts = base::Json::object();
+    sums_.reset();
     context_.metrics.set_part("decant_valid_metric", setup_.options.select, value);
     ++state_.stale;
     if (value > state_.best_value) {
@@ -330,7 +284,7 @@ class Training {
   /// Training waits for the copy alone; a death before the commit, some steps later, continues from the one before.
   void save() {
     context_.communicator.stand_at(where() + ", checkpoint", state_.step);
-    flush_epoch_sums();
+    if (sums_.pending()) sum_last_step();
     state_.scales = balance_.state();
     const auto tensors = checkpoint_tensors(task_.state());
     const auto started = Clock::now();
@@ -350,15 +304,11 @@ class Training {
     context_.metrics.add("decant_checkpoint_wait_seconds_total", seconds_since(started));
   }
 
-  void flush_epoch_sums() {
-    if (!last_weights_.empty()) sum_last_step();
-  }
-
   void sum_last_step() {
     std::vector<double> sums;
-    append_last_sums(sums);
+    sums_.append(sums);
     context_.communicator.all_reduce_host(sums, dist::Reduce::kSum);
-    add_to_epoch(sums.data());
+    sums_.add(sums.data());
   }
 
   std::vector<models::LogicalTensor> checkpoint_tensors(const models::NamedTensors& state) {
@@ -370,8 +320,6 @@ class Training {
   }
 
   void resume() {
-    state_.loss_sums.assign(task_.losses().size(), 0);
-    state_.loss_weights.assign(task_.losses().size(), 0);
     task_.train(true);
     const auto folder = setup_.folder / "checkpoints";
     const auto keys = checkpoint_keys(folder);
@@ -391,9 +339,8 @@ class Training {
   }
 
   void begin() {
-    const auto sums = state_.loss_sums;
     state_ = setup_.begin;
-    state_.loss_sums = state_.loss_weights = sums;
+    sums_.reset();
   }
 
   std::int64_t expected_steps() const {
@@ -411,8 +358,8 @@ class Training {
     result.curve = state_.curve;
     result.skipped = state_.skipped;
     result.stopped_by = reason;
-    result.sequences_per_second = timed_seconds_ > 0 ? static_cast<double>(timed_sequences_) / timed_seconds_ : 0;
-    result.data_wait_share = timed_seconds_ > 0 ? timed_wait_ / timed_seconds_ : 0;
+    result.sequences_per_second = meter_.sequences_per_second();
+    result.data_wait_share = meter_.data_wait_share();
     result.end = state_;
     if (setup_.hand_over_last) hand_over();
     writer_.finish();  // and everybody reads what is handed over
@@ -436,11 +383,9 @@ class Training {
   CheckpointWriter writer_;
   TrainState state_;
   dist::ReducerStats exchanged_;
-  std::vector<torch::Tensor> last_sums_;
-  std::vector<Counted> counted_;
-  std::vector<double> last_weights_, last_factors_;
-  double norm_ = 0, shown_loss_ = 0, timed_seconds_ = 0, timed_wait_ = 0;
-  std::int64_t steps_here_ = 0, timed_sequences_ = 0;
+  LossSums sums_;
+  StepMeter meter_;
+  double norm_ = 0;
   std::int64_t running_epoch_ = 1;
   bool stop_ = false;
 };
