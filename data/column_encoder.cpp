@@ -80,16 +80,15 @@ Vocabulary make_vocabulary(const TextColumn& texts, std::span<const std::uint64_
   return out;
 }
 
-void Moments::add(float value, double weight) {
-  if (!(weight > 0)) return;
-  weight_ += weight;
+void Moments::add(float value) {
+  ++count_;
   const double away = static_cast<double>(value) - mean_;
-  mean_ += away * weight / weight_;
-  squares_ += weight * away * (static_cast<double>(value) - mean_);
+  mean_ += away / count_;
+  squares_ += away * (static_cast<double>(value) - mean_);
 }
 
 double Moments::deviation() const {
-  const double found = weight_ > 0 ? std::sqrt(squares_ / weight_) : 0;
+  const double found = count_ > 0 ? std::sqrt(squares_ / count_) : 0;
   return found > 0 ? found : 1;
 }
 

@@ -38,12 +38,12 @@ struct Vocabulary {
 /// Mean and deviation over what is added (Welford 1962); a deviation of 0 counts as 1.
 class Moments {
  public:
-  void add(float value, double weight = 1);
+  void add(float value);
   [[nodiscard]] double mean() const { return mean_; }
   [[nodiscard]] double deviation() const;
 
  private:
-  double weight_ = 0, mean_ = 0, squares_ = 0;
+  double count_ = 0, mean_ = 0, squares_ = 0;
 };
 
 /// Collects the values of a column of items or users, in any order of rows; a row's later value is not looked at.
