@@ -136,12 +136,9 @@ void AttributeOptions::check() const {
 }
 
 base::Json AttributeCounts::to_json() const {
-  return {{"lines", lines},
-          {"malformed_lines", malformed_lines},
-          {"without_id", without_id},
-          {"unknown_ids", unknown_ids},
-          {"repeated", repeated},
-          {"absent", absent}};
+  return {{"lines", lines},           {"malformed_lines", malformed_lines},
+          {"without_id", without_id}, {"unknown_ids", unknown_ids},
+          {"repeated", repeated},     {"absent", absent}};
 }
 
 std::vector<TableColumn> read_attributes(const AttributeOptions& options, const AttributeRows& rows,

@@ -72,20 +72,21 @@ HistoryFields::HistoryFields(InteractionOptions options, std::vector<EventColumn
   }
 }
 
+std::size_t HistoryFields::find(std::string_view name) const {
+  const auto at = std::find_if(fields_.begin(), fields_.end(), [&](const Field& field) { return field.name == name; });
+  return static_cast<std::size_t>(at - fields_.begin());
+}
+
 void HistoryFields::add_field(const ColumnInfo& info, std::size_t column) {
   if (is_gap(info) || info.kind == "time" || info.kind == "weight") return;
-  const auto find = [&](const std::string& name) {
-    return std::find_if(fields_.begin(), fields_.end(), [&](const Field& field) { return field.name == name; });
-  };
-  if (info.name == kKind) {
-    if (const auto at = find(kKindField); at != fields_.end())
-      at->column = column;
-    else
-      fields_.push_back({kKindField, column});
-    return;
+  if (info.name != kKind) {
+    const bool taken = info.name == kKindField || find(info.name) < fields_.size();
+    fields_.push_back({taken ? info.full_name() : info.name, column});
+  } else if (const auto at = find(kKindField); at < fields_.size()) {
+    fields_[at].column = column;
+  } else {
+    fields_.push_back({kKindField, column});
   }
-  const bool taken = info.name == kKindField || find(info.name) != fields_.end();
-  fields_.push_back({taken ? info.full_name() : info.name, column});
 }
 
 std::string HistoryFields::take_fields(const base::Json& event, std::vector<std::string>& texts) const {
@@ -94,16 +95,14 @@ std::string HistoryFields::take_fields(const base::Json& event, std::vector<std:
     texts[kItem] = event.is_string() ? event.get<std::string>() : event.dump();
     return {};
   }
-  for (const auto& [name, value] : event.items()) {
-    const auto at =
-        std::find_if(fields_.begin(), fields_.end(), [&](const Field& field) { return field.name == name; });
-    if (at == fields_.end()) {
+  for (const auto& entry : event.items()) {
+    const auto at = find(entry.key());
+    if (at == fields_.size()) {
       std::vector<std::string> known;
       for (const Field& field : fields_) known.push_back(field.name);
-      return shown(name) + " is no field of an event (known: " + base::join(known) + ")";
+      return shown(entry.key()) + " is no field of an event (known: " + base::join(known) + ")";
     }
-    if (!json_text(value, texts[static_cast<std::size_t>(at - fields_.begin())]))
-      return name + ": a list or an object is no value";
+    if (!json_text(entry.value(), texts[at])) return entry.key() + ": a list or an object is no value";
   }
   return {};
 }
@@ -147,7 +146,8 @@ std::string HistoryFields::read_event(const base::Json& event, const ItemNumber&
       return "event " + shown(cell(field)) + " is of a kind that the import drops (it keeps: " + base::join(kept) + ")";
     if (column == kNotRead) continue;
     draft.told = draft.told || !cell(field).empty();
-    if (auto wrong = encode(column, cell(field), values[column]); !wrong.empty()) return name + ": " + wrong;
+    if (auto wrong = encode(column, cell(field), values[column]); !wrong.empty())
+      return wrong.insert(0, ": ").insert(0, name);
   }
   const auto item = number_of(event.is_object() ? cell(kItem) : draft.texts[kItem]);
   if (item < 0) return {};

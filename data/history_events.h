@@ -56,12 +56,14 @@ class HistoryFields {
   };
   /// How the texts of a column become values.
   struct Reading {
-    ColumnOptions options;                                // of a number
-    TextColumn texts;                                     // of a category
+    ColumnOptions options;                                      // of a number
+    TextColumn texts;                                           // of a category
     std::unordered_map<std::string_view, std::uint32_t> codes;  // by text
   };
   struct Draft;
 
+  /// Its place; fields_.size() when there is none of that name.
+  [[nodiscard]] std::size_t find(std::string_view name) const;
   void add_field(const ColumnInfo& info, std::size_t column);
   [[nodiscard]] std::string read_event(const base::Json& event, const ItemNumber& number_of, Draft& draft) const;
   [[nodiscard]] std::string take_fields(const base::Json& event, std::vector<std::string>& texts) const;

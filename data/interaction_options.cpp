@@ -59,7 +59,8 @@ void InteractionOptions::check() const {
   for (const auto& [name, column] : context) {
     const std::string key = "interactions.context." + name;
     const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-'; };
-    if (name == "kind" || name == "weight" || name == "time" || name == kGapName || !std::all_of(name.begin(), name.end(), plain))
+    if (name == "kind" || name == "weight" || name == "time" || name == kGapName ||
+        !std::all_of(name.begin(), name.end(), plain))
       refuse("context' has a column '" + name +
              "': choose another name, of letters, digits, _ and - (not kind, weight, time, gap)");
     column->check(key);

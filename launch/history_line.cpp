@@ -44,8 +44,7 @@ History parse_history(std::string_view line, const std::string& path, std::int64
   for (std::size_t at = 0; at < line.size();) {
     const auto begin = line.find_first_not_of(kBlanks, at);
     if (begin == std::string_view::npos) break;
-    if (history.name.empty() && line[begin] == '{')
-      return parse_object(line, path, line_number, number_of, fields);
+    if (history.name.empty() && line[begin] == '{') return parse_object(line, path, line_number, number_of, fields);
     at = std::min(line.find_first_of(kBlanks, begin), line.size());
     const auto word = line.substr(begin, at - begin);
     if (history.name.empty())

@@ -70,7 +70,8 @@ torch::Tensor Recommender::hidden_of(const Histories& histories) const {
   batch.columns = {{"items", {}}};
   users_.begin(batch);
   // A column that is not there says what one without values does.
-  const bool tells = std::any_of(histories.begin(), histories.end(), [](auto* asked) { return !asked->values.empty(); });
+  const bool tells =
+      std::any_of(histories.begin(), histories.end(), [](auto* asked) { return !asked->values.empty(); });
   if (tells) events_.begin(batch);
   auto& items = batch.columns.front().values;
   for (const auto* asked : histories) {

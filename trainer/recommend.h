@@ -39,9 +39,9 @@ struct ItemRules {
 
 /// One history that is asked about.
 struct AskedHistory {
-  std::vector<std::int64_t> items;      // in the order of time; the last `max_length` are used
+  std::vector<std::int64_t> items;       // in the order of time; the last `max_length` are used
   std::vector<data::ValueBlock> values;  // of each of the columns of events those of the items; empty: nothing is known
-  std::int64_t user = -1;               // the row of its user in the dataset; -1: nobody that is known
+  std::int64_t user = -1;                // the row of its user in the dataset; -1: nobody that is known
 };
 
 /// Not thread-safe. The order is that of the evaluation's ranking: by logit, ties lower id first.

@@ -107,13 +107,14 @@ class Attributes : public testing::Test {
 TEST_F(Attributes, JoinById) {
   options_.columns.add("brand").column = "Brand Name";
   options_.columns.add("title").kind = "text";
-  const auto columns =
-      read("title,id,Brand Name\nThe Y,y,acme\n\"X, the \"\"first\"\"\",x,NA\nnone,q,other\nagain,y,other\nnobody,NA,\n");
+  const auto columns = read(
+      "title,id,Brand Name\nThe Y,y,acme\n\"X, the \"\"first\"\"\",x,NA\nnone,q,other\nagain,y,other\nnobody,NA,\n");
   EXPECT_EQ(columns.at(0).codes, (Codes{0, 2, 0}));
   EXPECT_EQ(columns.at(1).texts.at(0), "X, the \"first\"");
   EXPECT_EQ(columns.at(1).texts.at(1), "The Y");
   EXPECT_EQ(columns.at(1).info.missing, 1);
-  EXPECT_EQ(counts_.to_json().dump(), R"({"lines":5,"malformed_lines":0,"without_id":1,"unknown_ids":1,"repeated":1,"absent":1})");
+  EXPECT_EQ(counts_.to_json().dump(),
+            R"({"lines":5,"malformed_lines":0,"without_id":1,"unknown_ids":1,"repeated":1,"absent":1})");
 }
 
 TEST_F(Attributes, ASessionHasWhatItsUserHas) {

@@ -30,7 +30,8 @@ class Histories : public testing::Test {
 
   Histories() {
     options_.format = "interactions";
-    own_.event = "kind", own_.keep_events = {"view", "cart", "buy"}, own_.event_weights = {"view=0.5", "cart=1", "buy=1"};
+    own_.event = "kind", own_.keep_events = {"view", "cart", "buy"},
+    own_.event_weights = {"view=0.5", "cart=1", "buy=1"};
     own_.keep_time = true, own_.time_format = "%d/%m/%Y %H:%M", own_.empty_values = {"NA", "?"};
     ColumnOptions& price = own_.context.add("price");
     price.kind = "number", price.column = "cost", price.transform = "log", price.negative = "fill";
@@ -44,12 +45,11 @@ class Histories : public testing::Test {
     for (std::size_t user = 0; user < 30; ++user) {
       for (std::size_t event = 0, events = 3 + below(9); event < events; ++event) {
         const auto hour = below(24);
-        lines_.push_back({"u" + std::to_string(user), "i" + std::to_string(below(25)),
-                          "0" + std::to_string(1 + below(9)) + "/05/2024 " + (hour < 10 ? "0" : "") +
-                              std::to_string(hour) + ":00",
-                          Names{"view", "cart", "buy", "ignored"}[below(4)],
-                          Names{"1.5", "20", "-3", "NA", "?", " 7 "}[below(6)],
-                          Names{"north", "south", "", "once " + std::to_string(event)}[below(4)]});
+        lines_.push_back(
+            {"u" + std::to_string(user), "i" + std::to_string(below(25)),
+             "0" + std::to_string(1 + below(9)) + "/05/2024 " + (hour < 10 ? "0" : "") + std::to_string(hour) + ":00",
+             Names{"view", "cart", "buy", "ignored"}[below(4)], Names{"1.5", "20", "-3", "NA", "?", " 7 "}[below(6)],
+             Names{"north", "south", "", "once " + std::to_string(event)}[below(4)]});
       }
     }
   }
@@ -65,8 +65,10 @@ class Histories : public testing::Test {
   }
   /// The small log of most tests.
   void import_small() {
-    lines_ = {{"u", "a", "01/05/2024 10:00", "view", "1", "north"}, {"u", "b", "01/05/2024 10:01", "cart", "3", "north"},
-              {"u", "a", "01/05/2024 10:05", "view", "1", "north"}, {"u", "b", "01/05/2024 11:00", "view", "2", "south"},
+    lines_ = {{"u", "a", "01/05/2024 10:00", "view", "1", "north"},
+              {"u", "b", "01/05/2024 10:01", "cart", "3", "north"},
+              {"u", "a", "01/05/2024 10:05", "view", "1", "north"},
+              {"u", "b", "01/05/2024 11:00", "view", "2", "south"},
               {"u", "a", "01/05/2024 12:00", "cart", "2", "north"}};
     import();
   }
@@ -112,14 +114,19 @@ TEST_F(Histories, AreToModelsWhatTheEvaluationHasOfThem) {
     Json list = Json::array();
     for (const auto& line : lines_)
       if (line.user == user && line.kind != "ignored")
-        list.push_back({{"item", line.item}, {"time", line.time}, {"event", line.kind}, {"price", line.price}, {"shop", line.shop}});
+        list.push_back({{"item", line.item},
+                        {"time", line.time},
+                        {"event", line.kind},
+                        {"price", line.price},
+                        {"shop", line.shop}});
     HistoryEvents found;
     ASSERT_EQ(fields.read(list, numbers(), found), "");
     ASSERT_EQ(static_cast<std::int64_t>(found.items.size()), dataset_->length(row)) << user;
     passed_over += found.unknown;
     const auto before = found.items.size() - 1, first = before - std::min<std::size_t>(before, kWindow);
     EXPECT_EQ(found.items.back(), wanted.target_ids.front());
-    EXPECT_EQ(Items(found.items.begin() + static_cast<std::ptrdiff_t>(first), found.items.end() - 1), wanted.column("items").values);
+    EXPECT_EQ(Items(found.items.begin() + static_cast<std::ptrdiff_t>(first), found.items.end() - 1),
+              wanted.column("items").values);
     PackedBatch batch;
     columns.begin(batch);
     for (std::size_t c = 0; c < columns.columns().size(); ++c) {
@@ -155,10 +162,12 @@ TEST_F(Histories, AreSortedByTime) {
 
 TEST_F(Histories, ValuesThatAreMissingOrNewAreCodedAsInTraining) {
   import_small();
-  const auto found = read(R"([{"item": "a", "event": "view", "price": -2, "shop": "north"}, {"item": "a", "event": null},
+  const auto found =
+      read(R"([{"item": "a", "event": "view", "price": -2, "shop": "north"}, {"item": "a", "event": null},
                               {"item": "a", "event": "?", "price": "NA", "shop": "west"}, {"item": "a", "event": "buy"}, "b"])");
   ASSERT_EQ(found.values.size(), 4U);
-  EXPECT_EQ(found.values[0].codes, (std::vector<std::uint32_t>{2, kMissingCode, kMissingCode, kOtherCode, kMissingCode}));
+  EXPECT_EQ(found.values[0].codes,
+            (std::vector<std::uint32_t>{2, kMissingCode, kMissingCode, kOtherCode, kMissingCode}));
   EXPECT_EQ(found.values[1].numbers, (std::vector<float>{0, 0, 0, 0, 0}));  // 'negative: fill'
   EXPECT_EQ(found.values[2].codes, (std::vector<std::uint32_t>{2, 0, kOtherCode, 0, 0}));
   EXPECT_TRUE(found.values[3].times.empty());
@@ -202,7 +211,8 @@ TEST_F(Histories, RefuseNumbersThatTheImportDropsOrRefuses) {
   EXPECT_EQ(wrong(R"([{"item": "a", "price": null}])"), "");
   price.negative = "stop";
   import();
-  EXPECT_EQ(wrong(R"([{"item": "a", "price": -1}])"), "event 1: price: '-1' is below 0, and the options say 'negative: stop'");
+  EXPECT_EQ(wrong(R"([{"item": "a", "price": -1}])"),
+            "event 1: price: '-1' is below 0, and the options say 'negative: stop'");
 }
 
 TEST_F(Histories, ADatasetThatNobodyImportedHasTheDefaults) {

@@ -36,10 +36,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   const auto line = input.rest();
   std::int64_t asked = 0;
   fuzz::answered([&] {
-    const auto history = launch::parse_history(line, "histories.txt", 1, [&](std::string_view id) {
-      ++asked;
-      return id.size() % 2 == 0 ? static_cast<std::int64_t>(id.size()) : -1;
-    }, fields);
+    const auto history = launch::parse_history(
+        line, "histories.txt", 1,
+        [&](std::string_view id) {
+          ++asked;
+          return id.size() % 2 == 0 ? static_cast<std::int64_t>(id.size()) : -1;
+        },
+        fields);
     const auto& events = history.events;
     fuzz::require(static_cast<std::int64_t>(events.items.size()) + events.unknown == asked);
     for (const auto item : events.items) fuzz::require(item >= 0);
