@@ -75,7 +75,10 @@ class Joiner {
   /// What is wrong with it.
   std::string add(const Record& record) {
     const auto id = record.cells.front().text;
-    if (id.empty()) return "there is no " + rows_.table + " ('" + options_.group + ".id': " + options_.id + ")";
+    if (id.empty()) {
+      ++counts_.without_id;
+      return {};
+    }
     if (auto wrong = wrong_with_id(id); !wrong.empty()) return wrong;
     const auto [first, last] = rows_.rename ? by_id_.find(rows_.rename(id)) : by_id_.find(id);
     if (first == last) {
@@ -133,11 +136,9 @@ void AttributeOptions::check() const {
 }
 
 base::Json AttributeCounts::to_json() const {
-  return {{"lines", lines},
-          {"malformed_lines", malformed_lines},
-          {"unknown_ids", unknown_ids},
-          {"repeated", repeated},
-          {"absent", absent}};
+  return {{"lines", lines},           {"malformed_lines", malformed_lines},
+          {"without_id", without_id}, {"unknown_ids", unknown_ids},
+          {"repeated", repeated},     {"absent", absent}};
 }
 
 std::vector<TableColumn> read_attributes(const AttributeOptions& options, const AttributeRows& rows,

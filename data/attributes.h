@@ -29,6 +29,7 @@ struct AttributeOptions : RecordOptions {
 /// What was read of the files of one table.
 struct AttributeCounts {
   std::int64_t lines = 0, malformed_lines = 0;
+  std::int64_t without_id = 0;   // lines that tell of nobody
   std::int64_t unknown_ids = 0;  // lines of ids that the dataset has not
   std::int64_t repeated = 0;     // further lines of an id: the first one counts
   std::int64_t absent = 0;       // items or users of the dataset without a line

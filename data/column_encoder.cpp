@@ -63,6 +63,11 @@ ValueVerdict read_number(const ColumnOptions& options, std::string_view text, fl
   return ValueVerdict::kWrong;
 }
 
+float standardised(float value, const ColumnInfo& info) {
+  const double standard = (static_cast<double>(value) - info.mean) / info.deviation;
+  return std::isnan(value) ? 0.0F : static_cast<float>(standard);
+}
+
 Vocabulary make_vocabulary(const TextColumn& texts, std::span<const std::uint64_t> training, std::int64_t min_count) {
   const auto least = static_cast<std::uint64_t>(std::max<std::int64_t>(1, min_count));
   std::vector<std::uint32_t> order;
@@ -156,10 +161,7 @@ void ColumnCollector::finish_numbers(std::span<const std::uint32_t> training, Ta
   out.info.deviation = moments.deviation();
   out.info.transform = options_.transform;
   out.numbers.resize(rows_);
-  for (std::size_t row = 0; row < rows_; ++row) {
-    const double value = (static_cast<double>(numbers_[row]) - out.info.mean) / out.info.deviation;
-    out.numbers[row] = std::isnan(numbers_[row]) ? 0.0F : static_cast<float>(value);
-  }
+  for (std::size_t row = 0; row < rows_; ++row) out.numbers[row] = standardised(numbers_[row], out.info);
 }
 
 TableColumn ColumnCollector::finish(std::span<const std::uint32_t> training, const TextColumn& ids) {

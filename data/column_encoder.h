@@ -23,6 +23,9 @@ enum class ValueVerdict : std::uint8_t { kKeep, kMissing, kDrop, kWrong };
 [[nodiscard]] ValueVerdict read_number(const ColumnOptions& options, std::string_view text, float& value,
                                        std::string& wrong);
 
+/// What is stored of a number: 0, the mean, where there is none (NaN).
+[[nodiscard]] float standardised(float value, const ColumnInfo& info);
+
 /// What an empty value means. kWrong: `wrong` tells why.
 [[nodiscard]] ValueVerdict missing_value(const ColumnOptions& options, std::string& wrong);
 

@@ -6,40 +6,11 @@
 
 #include "data/batch_columns.h"
 #include "data/dataset_reader.h"
+#include "data/event_columns.h"
 
 namespace decant::data {
 
 namespace {
-
-/// Columns of events that batches have.
-struct EventColumns {
-  struct Entry {
-    std::size_t column = 0;  // of the reader; of a gap that of the time
-    ColumnInfo info;
-  };
-  std::vector<Entry> entries;
-
-  void begin(PackedBatch& batch) const {
-    for (const auto& entry : entries) batch.columns.push_back({entry.info.full_name(), {}});
-  }
-  /// Of the events [first, first + count) of a row.
-  void add(PackedBatch& batch, DatasetReader& reader, std::int64_t row, std::size_t first, std::size_t count) const {
-    for (const auto& entry : entries) {
-      auto& to = batch.column(entry.info.full_name());
-      const RowValues values = reader.values(row, entry.column);
-      if (entry.info.kind == "number") {
-        const auto part = values.numbers.subspan(first, count);
-        to.numbers.insert(to.numbers.end(), part.begin(), part.end());
-      } else if (entry.info.name == kGapName) {
-        for (std::size_t i = first; i < first + count; ++i)
-          to.values.push_back(i == 0 ? kMissingCode : gap_code(values.times[i - 1], values.times[i]));
-      } else {
-        const auto part = values.codes.subspan(first, count);
-        to.values.insert(to.values.end(), part.begin(), part.end());
-      }
-    }
-  }
-};
 
 /// Appends the window of `history` (all events before the last target) that a model with `max_length` inputs sees.
 void add_window(PackedBatch& batch, std::span<const std::uint32_t> history, std::int64_t row, std::int64_t max_length) {
@@ -92,6 +63,7 @@ struct Dataset::Impl {
   std::optional<std::size_t> weights = reader.find_column("event.weight");
   UserColumns of_users = {};
   EventColumns of_events = {};
+  std::vector<std::size_t> event_values = {};  // of each of those the reader's column: of the gap that of the time
 
   [[nodiscard]] PackedBatch empty_batch() const {
     PackedBatch batch;
@@ -107,7 +79,8 @@ struct Dataset::Impl {
     add_window(batch, history, row, max_length);
     const auto width = static_cast<std::size_t>(batch.tokens() - before);
     of_users.add(batch, row, static_cast<std::int64_t>(width));
-    of_events.add(batch, reader, row, history.size() - width, width);
+    for (std::size_t c = 0; c < event_values.size(); ++c)
+      of_events.add(batch, c, reader.values(row, event_values[c]), history.size() - width, width);
   }
 };
 
@@ -148,16 +121,19 @@ TextColumn Dataset::vocabulary(const std::string& full_name) const {
 
 void Dataset::keep_columns(const std::vector<std::string>& full_names) {
   std::vector<TableColumn> of_users;
-  EventColumns of_events;
+  std::vector<ColumnInfo> of_events;
+  std::vector<std::size_t> event_values;
   for (std::size_t c = 0; c < columns().size(); ++c) {
     const ColumnInfo& info = columns()[c];
     if (std::find(full_names.begin(), full_names.end(), info.full_name()) == full_names.end()) continue;
     if (info.table == "user") of_users.push_back(column(info.full_name()));
-    if (info.table == "event")
-      of_events.entries.push_back({info.name == kGapName ? *impl_->reader.find_column("event.time") : c, info});
+    if (info.table != "event") continue;
+    of_events.push_back(info);
+    event_values.push_back(info.name == kGapName ? *impl_->reader.find_column("event.time") : c);
   }
   impl_->of_users = UserColumns(std::move(of_users));
-  impl_->of_events = std::move(of_events);
+  impl_->of_events = EventColumns(std::move(of_events));
+  impl_->event_values = std::move(event_values);
 }
 
 void Dataset::visit_users(const std::function<void(std::int64_t, std::string_view)>& visit) const {

@@ -298,7 +298,8 @@ std::shared_ptr<const ValueBlock> DatasetReader::value_block(std::int64_t number
 RowValues DatasetReader::values(std::int64_t row, std::size_t column) {
   if (row < 0 || row >= info_.rows) no_such_row(row);
   const auto items = block(row / kBlockRows);  // knows where the row begins
-  RowValues out{value_block(row / kBlockRows, column, items->values.size()), {}, {}, {}};
+  RowValues out;
+  out.block = value_block(row / kBlockRows, column, items->values.size());
   const auto r = static_cast<std::size_t>(row % kBlockRows);
   const std::size_t begin = items->offsets[r], size = items->offsets[r + 1] - begin;
   if (!out.block->codes.empty()) out.codes = std::span(out.block->codes).subspan(begin, size);

@@ -15,6 +15,7 @@
 #include "data/column.h"
 #include "data/dataset.h"
 #include "data/dataset_layout.h"
+#include "data/event_columns.h"
 #include "data/hdf5_file.h"
 #include "data/lru_cache.h"
 
@@ -42,19 +43,9 @@ struct RowEvents {
   std::span<const std::uint32_t> items;
 };
 
-/// The values of one column of the events of up to kBlockRows rows; one of the three is filled, by the column's kind.
-struct ValueBlock {
-  std::vector<std::uint32_t> codes;  // category
-  std::vector<float> numbers;        // number, weight
-  std::vector<std::int64_t> times;   // time: microseconds since 1970-01-01 00:00 UTC
-};
-
 /// The values of one column of the events of one row, aligned with its items; they live as long as this does.
-struct RowValues {
-  std::shared_ptr<const ValueBlock> block;
-  std::span<const std::uint32_t> codes;
-  std::span<const float> numbers;
-  std::span<const std::int64_t> times;
+struct RowValues : EventValues {
+  std::shared_ptr<const ValueBlock> block;  // of up to kBlockRows rows
 };
 
 /// See Dataset, whose storage this is. Thread-safe.

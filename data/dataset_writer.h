@@ -13,6 +13,7 @@
 
 #include "base/options.h"
 #include "data/dataset_layout.h"
+#include "data/event_columns.h"
 #include "data/table_column.h"
 
 namespace decant::data {
@@ -60,13 +61,6 @@ struct PartSize {
 struct EventColumn {
   ColumnInfo info;        // the hash is the writer's to fill
   TextColumn vocabulary;  // category: text of code kFirstValueCode + i
-};
-
-/// The values of one row of such a column: the span of its kind.
-struct EventValues {
-  std::span<const std::uint32_t> codes;
-  std::span<const float> numbers;
-  std::span<const std::int64_t> times;
 };
 
 /// Writes row by row; in memory is a chunk of every column.

@@ -63,8 +63,7 @@ void EventEncoder::encode(const UserEvents& block) {
       codes_[c][i] = raw[i] == kNoText ? kMissingCode : learnt_[c].codes[raw[i]];
     for (std::size_t i = 0; i < numbers_[c].size(); ++i) {
       const auto value = std::bit_cast<float>(raw[i]);
-      const double standard = (static_cast<double>(value) - info.mean) / info.deviation;
-      numbers_[c][i] = !number ? value : std::isnan(value) ? 0.0F : static_cast<float>(standard);
+      numbers_[c][i] = number ? standardised(value, info) : value;
     }
   }
 }

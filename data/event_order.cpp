@@ -29,26 +29,6 @@ struct Scratch {
   std::vector<std::uint8_t>& of(const std::vector<std::uint8_t>&) { return parts; }
 };
 
-void sort_rows(UserEvents& events) {
-  Scratch scratch;
-  for (std::size_t row = 0; row < events.size(); ++row) {
-    const std::uint64_t begin = events.offsets[row], count = events.offsets[row + 1] - begin;
-    const auto* times = events.times.data() + begin;
-    const auto* parts = events.shape.parts ? events.parts.data() + begin : nullptr;
-    const auto before = [&](std::uint64_t a, std::uint64_t b) {
-      if (parts != nullptr && parts[a] != parts[b]) return parts[a] < parts[b];
-      return times[a] < times[b];
-    };
-    std::uint64_t sorted = 1;
-    while (sorted < count && !before(sorted, sorted - 1)) ++sorted;
-    if (sorted >= count) continue;
-    scratch.order.resize(count);
-    std::iota(scratch.order.begin(), scratch.order.end(), 0U);
-    std::stable_sort(scratch.order.begin(), scratch.order.end(), before);
-    events.visit_arrays([&](auto& values) { permute(values, begin, scratch.order, scratch.of(values)); });
-  }
-}
-
 /// Events that their file puts after others of the row which are later in time. REQUIRES: sorted.
 std::int64_t count_against_split(const UserEvents& events) {
   std::int64_t found = 0;
@@ -103,6 +83,26 @@ void cut_sessions(double minutes, UserEvents& events) {
 }
 
 }  // namespace
+
+void sort_rows(UserEvents& events) {
+  Scratch scratch;
+  for (std::size_t row = 0; row < events.size(); ++row) {
+    const std::uint64_t begin = events.offsets[row], count = events.offsets[row + 1] - begin;
+    const auto* times = events.times.data() + begin;
+    const auto* parts = events.shape.parts ? events.parts.data() + begin : nullptr;
+    const auto before = [&](std::uint64_t a, std::uint64_t b) {
+      if (parts != nullptr && parts[a] != parts[b]) return parts[a] < parts[b];
+      return times[a] < times[b];
+    };
+    std::uint64_t sorted = 1;
+    while (sorted < count && !before(sorted, sorted - 1)) ++sorted;
+    if (sorted >= count) continue;
+    scratch.order.resize(count);
+    std::iota(scratch.order.begin(), scratch.order.end(), 0U);
+    std::stable_sort(scratch.order.begin(), scratch.order.end(), before);
+    events.visit_arrays([&](auto& values) { permute(values, begin, scratch.order, scratch.of(values)); });
+  }
+}
 
 void EventOrder::operator()(UserEvents& events) {
   sort_rows(events);

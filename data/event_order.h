@@ -9,8 +9,11 @@
 
 namespace decant::data {
 
-/// Sorts each row's events by part of the split, then time (those of one time keep their order), drops repeated ones and
-/// cuts sessions as the options say; the times are dropped unless they are to be kept. Counts. Takes blocks in any number.
+/// Sorts each row's events by part of the split, then time; those of one time keep their order.
+void sort_rows(UserEvents& events);
+
+/// Sorts rows, drops repeated events and cuts sessions as the options say; the times are dropped unless they are to be
+/// kept. Counts. Takes blocks in any number.
 class EventOrder {
  public:
   /// References must outlive it.

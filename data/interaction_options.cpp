@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "data/column.h"
 #include "data/time_text.h"
 
 namespace decant::data {
@@ -58,9 +59,10 @@ void InteractionOptions::check() const {
   for (const auto& [name, column] : context) {
     const std::string key = "interactions.context." + name;
     const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-'; };
-    if (name == "kind" || name == "weight" || name == "time" || !std::all_of(name.begin(), name.end(), plain))
+    if (name == "kind" || name == "weight" || name == "time" || name == kGapName ||
+        !std::all_of(name.begin(), name.end(), plain))
       refuse("context' has a column '" + name +
-             "': choose another name, of letters, digits, _ and - (not kind, weight, time)");
+             "': choose another name, of letters, digits, _ and - (not kind, weight, time, gap)");
     column->check(key);
     if (column->kind == "text" || !column->separator.empty())
       refuse("context." + name + "': an event has one category or number of a column");

@@ -62,10 +62,7 @@ class JsonLines final : public RecordReader {
   }
 
   std::string read(const nlohmann::json& value, std::size_t c) {
-    if (value.is_null()) return "";
-    if (value.is_structured()) return "'" + wanted_[c].source + "' is no text and no number";
-    texts_[c] = value.is_string() ? value.get<std::string>() : value.dump();
-    return "";
+    return json_text(value, texts_[c]) ? "" : "'" + wanted_[c].source + "' is no text and no number";
   }
 
   std::string group_;

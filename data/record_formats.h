@@ -42,6 +42,15 @@ class Emptiness {
   const std::vector<std::string>& texts_;
 };
 
+/// A value of JSON as the text of a cell: none of null. False for a list or an object.
+template <class Json>
+[[nodiscard]] bool json_text(const Json& value, std::string& text) {
+  text.clear();
+  if (value.is_structured()) return false;
+  if (!value.is_null()) text = value.is_string() ? value.template get<std::string>() : value.dump();
+  return true;
+}
+
 /// "a, b, c" for a message, cut where it is long.
 [[nodiscard]] std::string shown_list(const std::vector<std::string>& names);
 

@@ -92,8 +92,10 @@ void declare_labels(CLI::App& app, CommandLine& line) {
 }
 
 void declare_recommend(CLI::App& app, CommandLine& line) {
-  app.add_option("JOB HISTORIES", line.files,
-                 "A job file (YAML) or a run folder, then files of histories; none: standard input");
+  app.add_option(
+      "JOB HISTORIES", line.files,
+      "A job file (YAML) or a run folder, then files of histories; none: standard input. A line is a name and "
+      "items, or an object {id, items}, whose items may be events: {item, time, event, ...}");
   declare_set(app, line);
   app.add_flag("--json", line.json, "Print a JSON object a history");
   trainer::RecommendOptions options;
@@ -234,7 +236,10 @@ constexpr std::array kCommands{
     Command{
         "recommend", "The best next items of histories, by a finished model: lines in, lines out", declare_recommend,
         check_recommend,
-        "decant recommend job.yaml histories.txt --k 20\n  echo 'anna bread milk' | decant recommend job.yaml --json"},
+        "decant recommend job.yaml histories.txt --k 20\n  echo 'anna bread milk' | decant recommend job.yaml --json\n"
+        "  echo '{\"id\": \"anna\", \"items\": [{\"item\": \"bread\", \"time\": \"2024-05-01 10:00\", \"event\": "
+        "\"cart\"}]}' |\n"
+        "    decant recommend job.yaml"},
     Command{"export", "Write a finished model for other programs: safetensors, its description, original ids, ONNX",
             declare_export, check_export,
             "decant export runs/quickstart --to student\n  decant export job.yaml --side teacher --int8 --to teacher"},

@@ -113,8 +113,10 @@ void print(const std::string& text) {
 /// Collects histories, asks for some at once, prints in order.
 class Answers {
  public:
-  Answers(trainer::Recommender& recommender, const Items& items, const Users& users, bool json)
-      : recommender_(recommender), items_(items), users_(users), json_(json) {}
+  /// `columns`: of events, that the model takes.
+  Answers(trainer::Recommender& recommender, const Items& items, const Users& users,
+          const std::vector<data::ColumnInfo>& columns, bool json)
+      : recommender_(recommender), items_(items), users_(users), columns_(columns), json_(json) {}
 
   void add(History history) {
     waiting_.push_back(std::move(history));
@@ -122,19 +124,17 @@ class Answers {
   }
 
   void answer() {
-    std::vector<std::vector<std::int64_t>> histories;
-    std::vector<std::int64_t> rows;
-    for (const auto& history : waiting_) {
-      histories.push_back(history.items);
-      rows.push_back(users_.row(history.name));
+    std::vector<trainer::AskedHistory> histories;
+    for (auto& [name, events] : waiting_) {
+      unknown_ += events.unknown;
+      empty_ += events.items.empty();
+      silent_ += events.values.empty();
+      histories.push_back({std::move(events.items), std::move(events.values), users_.row(name)});
     }
-    const auto found = recommender_(histories, rows);
+    const auto found = recommender_(histories);
     std::string out;
-    for (std::size_t i = 0; i < waiting_.size(); ++i) {
+    for (std::size_t i = 0; i < waiting_.size(); ++i)
       out += json_ ? as_json(waiting_[i], found[i]) : as_text(waiting_[i], found[i]);
-      unknown_ += waiting_[i].unknown;
-      empty_ += waiting_[i].items.empty();
-    }
     print(out);
     answered_ += std::ssize(waiting_);
     waiting_.clear();
@@ -143,10 +143,17 @@ class Answers {
   [[nodiscard]] std::string summary() const {
     return std::to_string(answered_) + " histories, " + std::to_string(empty_) +
            " of them without an item of the catalogue (no answer); " + std::to_string(unknown_) + " unknown items" +
-           (unknown_ > 0 && items_.wants_key() ? " (the catalogue has pseudonyms: --key-file)" : "");
+           (unknown_ > 0 && items_.wants_key() ? " (the catalogue has pseudonyms: --key-file)" : "") + silent();
   }
 
  private:
+  /// Histories that the model is told less of than it can take.
+  [[nodiscard]] std::string silent() const {
+    if (silent_ == 0 || columns_.empty()) return "";
+    std::vector<std::string> names;
+    for (const auto& info : columns_) names.push_back(info.full_name());
+    return "; " + std::to_string(silent_) + " histories without values of " + base::join(names);
+  }
   [[nodiscard]] std::string as_text(const History& history, const std::vector<trainer::Recommended>& found) const {
     std::string out;
     for (const auto& [item, score] : found)
@@ -156,16 +163,17 @@ class Answers {
   [[nodiscard]] std::string as_json(const History& history, const std::vector<trainer::Recommended>& found) const {
     base::Json list = base::Json::array();
     for (const auto& [item, score] : found) list.push_back({{"item", items_.name(item)}, {"score", score}});
-    const base::Json tree{{"id", history.name}, {"items", list}, {"unknown", history.unknown}};
+    const base::Json tree{{"id", history.name}, {"items", list}, {"unknown", history.events.unknown}};
     return tree.dump(-1, ' ', false, base::Json::error_handler_t::replace) + "\n";
   }
 
   trainer::Recommender& recommender_;
   const Items& items_;
   const Users& users_;
+  const std::vector<data::ColumnInfo>& columns_;
   bool json_;
   std::vector<History> waiting_;
-  std::int64_t answered_ = 0, unknown_ = 0, empty_ = 0;
+  std::int64_t answered_ = 0, unknown_ = 0, empty_ = 0, silent_ = 0;
 };
 
 }  // namespace
@@ -177,14 +185,18 @@ void recommend_command(const CommandLine& line, const trainer::Registries& regis
   auto& space = run.space();
   const auto model = trainer::finished_model(space, options.side);
   const Items items(space.dataset(), options.key_file);
-  const Users users(space.dataset(), trainer::columns_of(space, options.side), options.key_file);
-  trainer::Recommender recommender(model, options, rules_of(options, items), space.dataset().user_columns());
-  Answers answers(recommender, items, users, line.json);
+  const auto taken = trainer::columns_of(space, options.side);
+  const Users users(space.dataset(), taken, options.key_file);
+  const auto fields = data::history_fields(space.dataset(), taken);
+  trainer::Recommender recommender(model, options, rules_of(options, items), space.dataset().user_columns(),
+                                   data::EventColumns(fields.columns()));
+  Answers answers(recommender, items, users, fields.columns(), line.json);
+  const data::ItemNumber number_of = [&](std::string_view id) { return items.id(id); };
   std::vector<std::string> inputs(line.files.begin() + 1, line.files.end());
   if (inputs.empty()) inputs.emplace_back("/dev/stdin");
   for (const auto& path : inputs)
     each_line(path, [&](std::int64_t number, std::string_view text) {
-      auto history = parse_history(text, path, number, [&](std::string_view id) { return items.id(id); });
+      auto history = parse_history(text, path, number, number_of, fields);
       if (!history.name.empty()) answers.add(std::move(history));
     });
   answers.answer();

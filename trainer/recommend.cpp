@@ -14,7 +14,6 @@
 namespace decant::trainer {
 namespace {
 
-using Histories = std::vector<std::vector<std::int64_t>>;
 constexpr std::int64_t kPoolFactor = 10;
 
 /// Takes items as they come, the best first, for one row.
@@ -54,23 +53,34 @@ void RecommendOptions::describe(base::Fields& fields) {
 }
 
 Recommender::Recommender(std::shared_ptr<models::SequenceModel> model, const RecommendOptions& options, ItemRules rules,
-                         data::UserColumns users)
-    : model_(std::move(model)), options_(options), rules_(std::move(rules)), users_(std::move(users)) {
+                         data::UserColumns users, data::EventColumns events)
+    : model_(std::move(model)),
+      options_(options),
+      rules_(std::move(rules)),
+      users_(std::move(users)),
+      events_(std::move(events)) {
   if (options_.per_category > 0 && rules_.category.empty())
     throw base::ConfigError("--per-category needs --categories, a file of items and their categories");
   model_->eval();
 }
 
-torch::Tensor Recommender::hidden_of(const Histories& histories, const std::vector<std::int64_t>& users) const {
+torch::Tensor Recommender::hidden_of(const Histories& histories) const {
   data::PackedBatch batch;
   batch.offsets = {0};
   batch.columns = {{"items", {}}};
   users_.begin(batch);
+  // A column that is not there says what one without values does.
+  const bool tells =
+      std::any_of(histories.begin(), histories.end(), [](auto* asked) { return !asked->values.empty(); });
+  if (tells) events_.begin(batch);
   auto& items = batch.columns.front().values;
-  for (std::size_t i = 0; i < histories.size(); ++i) {
-    const auto& history = histories[i];
+  for (const auto* asked : histories) {
+    const auto& history = asked->items;
     const auto used = std::min<std::ptrdiff_t>(std::ssize(history), model_->max_length());
-    users_.add(batch, users[i], used);
+    users_.add(batch, asked->user, used);
+    for (std::size_t c = 0; tells && c < events_.columns().size(); ++c)
+      events_.add(batch, c, asked->values.empty() ? data::EventValues() : asked->values[c].all(),
+                  history.size() - static_cast<std::size_t>(used), static_cast<std::size_t>(used));
     items.insert(items.end(), history.end() - used, history.end());
     batch.sample_ids.push_back(std::ssize(batch.sample_ids));
     batch.window_starts.push_back(std::ssize(history) - used);
@@ -84,7 +94,7 @@ std::vector<Recommender::Candidates> Recommender::best(const torch::Tensor& hidd
                                                        std::int64_t count) const {
   const std::int64_t items = model_->table().items();
   std::int64_t longest = 0;
-  for (const auto& history : histories) longest = std::max(longest, static_cast<std::int64_t>(history.size()));
+  for (const auto* asked : histories) longest = std::max(longest, static_cast<std::int64_t>(asked->items.size()));
   std::vector<Candidates> out;
   // Rules may refuse any number of the best items: where too few are left, look deeper.
   for (std::int64_t depth = std::min(items, count + longest);; depth = std::min(items, 4 * depth)) {
@@ -95,7 +105,7 @@ std::vector<Recommender::Candidates> Recommender::best(const torch::Tensor& hidd
     out.assign(histories.size(), {});
     bool short_of = false;
     for (std::size_t row = 0; row < histories.size(); ++row) {
-      Picker picker(rules_, options_, histories[row]);
+      Picker picker(rules_, options_, histories[row]->items);
       const auto* id = ids.data_ptr<std::int64_t>() + static_cast<std::int64_t>(row) * depth;
       const auto* logit = logits.data_ptr<float>() + static_cast<std::int64_t>(row) * depth;
       for (std::int64_t i = 0; i < depth && std::ssize(out[row]) < count; ++i) {
@@ -137,21 +147,18 @@ Recommender::Candidates Recommender::diverse(const Candidates& pool) const {
   return out;
 }
 
-std::vector<std::vector<Recommended>> Recommender::operator()(const Histories& histories,
-                                                              const std::vector<std::int64_t>& users) {
+std::vector<std::vector<Recommended>> Recommender::operator()(const std::vector<AskedHistory>& histories) {
   const torch::NoGradGuard no_grad;
   Histories known;
   std::vector<std::size_t> places;
-  std::vector<std::int64_t> rows;
   for (std::size_t i = 0; i < histories.size(); ++i) {
-    if (histories[i].empty()) continue;
-    known.push_back(histories[i]);
+    if (histories[i].items.empty()) continue;
+    known.push_back(&histories[i]);
     places.push_back(i);
-    rows.push_back(users.empty() ? -1 : users[i]);
   }
   std::vector<Candidates> out(histories.size());
   if (known.empty()) return out;
-  auto found = best(hidden_of(known, rows), known, options_.diversity > 0 ? kPoolFactor * options_.k : options_.k);
+  auto found = best(hidden_of(known), known, options_.diversity > 0 ? kPoolFactor * options_.k : options_.k);
   for (std::size_t i = 0; i < places.size(); ++i)
     out[places[i]] = options_.diversity > 0 ? diverse(found[i]) : std::move(found[i]);
   return out;

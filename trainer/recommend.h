@@ -9,6 +9,7 @@
 
 #include "base/options.h"
 #include "data/batch_columns.h"
+#include "data/event_columns.h"
 #include "models/model.h"
 
 namespace decant::trainer {
@@ -36,27 +37,31 @@ struct ItemRules {
   std::vector<std::int64_t> category;  // [items], -1: none, of which any number may come; empty: no categories
 };
 
+/// One history that is asked about.
+struct AskedHistory {
+  std::vector<std::int64_t> items;       // in the order of time; the last `max_length` are used
+  std::vector<data::ValueBlock> values;  // of each of the columns of events those of the items; empty: nothing is known
+  std::int64_t user = -1;                // the row of its user in the dataset; -1: nobody that is known
+};
+
 /// Not thread-safe. The order is that of the evaluation's ranking: by logit, ties lower id first.
 class Recommender {
  public:
-  /// `users`: the columns of users that the model takes.
+  /// `users`, `events`: the columns that the model takes of them.
   Recommender(std::shared_ptr<models::SequenceModel> model, const RecommendOptions& options, ItemRules rules,
-              data::UserColumns users = {});
-  /// Up to k items for each history (item ids in the order of time, the last `max_length` are used), the best first; none
-  /// for an empty history. `diversity` d above 0 chooses from the 10 k best by maximal marginal relevance (Carbonell,
-  /// Goldstein 1998): (1 - d) times the score, scaled to [0, 1] over those, less d times the largest cosine to an item
-  /// that is chosen already. Throws NumericError for a score that is not finite.
-  /// `users` [histories]: the row of each one's user in the dataset, -1: nobody that is known; empty: nobody is.
-  [[nodiscard]] std::vector<std::vector<Recommended>> operator()(
-      const std::vector<std::vector<std::int64_t>>& histories, const std::vector<std::int64_t>& users = {});
+              data::UserColumns users = {}, data::EventColumns events = {});
+  /// Up to k items for each history, the best first; none for an empty history. `diversity` d above 0 chooses from the
+  /// 10 k best by maximal marginal relevance (Carbonell, Goldstein 1998): (1 - d) times the score, scaled to [0, 1] over
+  /// those, less d times the largest cosine to an item that is chosen already. Throws NumericError for a score that is
+  /// not finite.
+  [[nodiscard]] std::vector<std::vector<Recommended>> operator()(const std::vector<AskedHistory>& histories);
 
  private:
   using Candidates = std::vector<Recommended>;
-  [[nodiscard]] torch::Tensor hidden_of(const std::vector<std::vector<std::int64_t>>& histories,
-                                        const std::vector<std::int64_t>& users) const;
+  using Histories = std::vector<const AskedHistory*>;
+  [[nodiscard]] torch::Tensor hidden_of(const Histories& histories) const;
   /// The `count` best items of every row that the rules and its history admit, fewer where there are not as many.
-  [[nodiscard]] std::vector<Candidates> best(const torch::Tensor& hidden,
-                                             const std::vector<std::vector<std::int64_t>>& histories,
+  [[nodiscard]] std::vector<Candidates> best(const torch::Tensor& hidden, const Histories& histories,
                                              std::int64_t count) const;
   [[nodiscard]] Candidates diverse(const Candidates& pool) const;
 
@@ -64,6 +69,7 @@ class Recommender {
   RecommendOptions options_;
   ItemRules rules_;
   data::UserColumns users_;
+  data::EventColumns events_;
 };
 
 }  // namespace decant::trainer

@@ -147,6 +147,56 @@ def check_columns(decant, rows, items):
         expect(np.abs(unknown - wanted).max() > 1e-3, f"{kind}: the columns of users change nothing")
 
 
+WITH_EVENTS = """data:
+  import:
+    files: [events.csv]
+    format: interactions
+    interactions: {event: kind, keep_time: true, context: {price: {kind: number, transform: log}}}
+"""
+
+
+def coded(columns, histories, window):
+    """Events as docs/export.md has their inputs: of the last `window` ones of each history, filled up on the right."""
+    longest = max(len(history[-window:]) for history in histories)
+    out = {name: np.zeros((len(histories), longest), np.float32 if name == "event.price" else np.int64) for name in columns}
+    price = columns["event.price"]
+    for row, history in enumerate(histories):
+        for place, event in list(enumerate(history))[-window:]:
+            at = row, place - max(0, len(history) - window)
+            out["event.kind"][at] = columns["event.kind"]["codes"].get(event["event"], columns["event.kind"]["other"])
+            out["event.price"][at] = (np.log1p(event["price"]) - price["mean"]) / price["deviation"]
+            out["event.gap"][at] = 0 if place == 0 else min(41, 2 + int(np.log2(1 + event["time"] - history[place - 1]["time"])))
+    return out
+
+
+def check_events(decant, rows, items):
+    """Columns of events: recommend is told them in its lines, the graph as codes and numbers."""
+    kinds, histories = ["view", "cart", "buy"], []
+    lines = ["user,item,time,kind,price"]
+    for u, (user, row) in enumerate(rows.items()):
+        histories.append([{"item": item, "time": 1000 * u + 3 ** min(i, 14) + i, "event": kinds[(u + i) % 3], "price": (u + 7 * i) % 10 / 2}
+                          for i, item in enumerate(row)])
+        lines += [f"{user},{event['item']},{event['time']},{event['event']},{event['price']}" for event in histories[-1]]
+    decant.write("events.csv", "\n".join(lines) + "\n")
+    job = decant.write("events.yaml", JOB.replace("folder: run,", "folder: events,").replace(
+        "data: {import: {files: [log.txt]}}\n", WITH_EVENTS).replace(
+        "{type: sasrec, dim: 8, layers: 2, heads: 2, max_length: 10, table: {kind: projected, first: teacher, save: parts}}",
+        "{type: sasrec, dim: 8, layers: 1, heads: 1, max_length: 10, columns: [event.kind, event.price, event.gap]}"))
+    decant.ok("run", job)
+    decant.ok("export", job, "--to", "events-student")
+    histories = histories[:40]
+    histories[0][-1]["event"] = "return"  # a kind that training has not seen
+    export, where = Export(decant.path("events-student")), {name: i for i, name in enumerate(items)}
+    columns = json.loads(decant.path("events-student/spec.json").read_text())["columns"]
+    numbers = [[where[event["item"]] for event in history] for history in histories]
+    found = export.scores(export.hidden(numbers, coded(columns, histories, 10)))
+    wanted = scores_of_decant(decant, job, "student", histories, items)
+    worst = np.abs(found - wanted).max()
+    expect(worst < 1e-4, f"with columns of events: ONNX Runtime differs from decant by {worst}")
+    expect(np.abs(export.scores(export.hidden(numbers)) - wanted).max() > 1e-3, "the columns of events change nothing")
+    print(f"with columns of events: largest difference {worst:.1e}")
+
+
 def test(decant):
     job = trained(decant)
     rows, items = read_log(decant.path("log.txt"))
@@ -157,6 +207,7 @@ def test(decant):
     decant.ok("run", recurrent)
     check(decant, recurrent, "student", "gru", rows, items)
     check_columns(decant, rows, items)
+    check_events(decant, rows, items)
 
     # As a user would: the answers of decant recommend.
     lines = "".join(f"{user} {' '.join(row)} nothing\n" for user, row in list(rows.items())[:40]) + "new nothing\n"

@@ -1,5 +1,6 @@
 """Columns of items and users: joined, taken by models, kept from students; what a teacher-only column changes, and what not."""
 import json
+import math
 import random
 import shutil
 
@@ -43,7 +44,7 @@ def write_files(decant):
         number = int(item[1:])
         kinds = f"c{number % 5}|even" if number % 2 == 0 else f"c{number % 5}"
         lines.append(f"{item},{kinds},{'' if number % 10 == 3 else number * 1.5},{draw.random():.3f},The {item}")
-    lines += ["nothing,c1,1,1,x", lines[1]]
+    lines += ["nothing,c1,1,1,x", lines[1], ",c1,1,1,nobody"]
     decant.write("items.csv", "\n".join(lines) + "\n")
     towns = ["Ulm", "Bonn", "Kiel"]
     people = [f"{user},{20 + i % 50},{towns[i % 3] if i else 'Rome'}" for i, user in enumerate(rows) if i % 20 != 5]
@@ -53,7 +54,8 @@ def write_files(decant):
 
 def check_import(decant, rows, items):
     summary = json.loads((decant.path("run/dataset/manifest.json")).read_text())["import"]["summary"]
-    expect(summary["items_read"] == {"lines": len(items) + 1, "malformed_lines": 0, "unknown_ids": 1, "repeated": 1, "absent": 1},
+    expect(summary["items_read"] == {"lines": len(items) + 2, "malformed_lines": 0, "without_id": 1, "unknown_ids": 1, "repeated": 1,
+                                     "absent": 1},
            str(summary))
     expect(summary["users_read"]["absent"] == len([i for i in range(len(rows)) if i % 20 == 5]), str(summary))
     columns = json.loads(decant.ok("inspect", "run/dataset", "--json"))["columns"]
@@ -176,7 +178,7 @@ data:
       event: kind
       event_weights: [purchase=1, view=0.25]
       keep_time: true
-      context: {price: {kind: number, teacher_only: true}}
+      context: {price: {kind: number, teacher_only: true, negative: stop}, shop: {column: place, min_count: 3}}
 batch: {sequences: 32}
 teacher:
   gate: warn
@@ -184,7 +186,7 @@ teacher:
   optimizer: {type: adamw, lr: 0.01}
   train: {max_epochs: 30, patience: 0}
 student:
-  model: {type: sasrec, dim: 8, layers: 1, heads: 1, max_length: 10, columns: [event.gap]}
+  model: {type: sasrec, dim: 8, layers: 1, heads: 1, max_length: 10, columns: [event.gap, event.shop]}
   train: {max_epochs: 1}
 losses: {ce: {weight: 1}, kl_tail: {weight: 1, temperature: 2}}
 labels: {k: 10}
@@ -192,29 +194,76 @@ monitoring: {enabled: false}
 """
 
 
+def check_event_answers(decant, report):
+    """recommend's answers to the histories of the log, rewritten as JSON with their values, have the report's metrics: what
+    events are told of counts, in whatever order they come."""
+    rows, draw = {}, random.Random(5)
+    for line in decant.path("events.csv").read_text().splitlines()[1:]:
+        user, item, time, kind, price, place = line.split(",")
+        rows.setdefault(user, []).append({"item": item, "time": int(time), "event": kind, "price": float(price), "shop": place})
+    last = {user: row.pop()["item"] for user, row in rows.items()}
+    texts = {"plain": "".join(f"{user} {' '.join(event['item'] for event in row)}\n" for user, row in rows.items())}
+    for name, told in (("full", lambda event: event), ("items", lambda event: {"item": event["item"]})):
+        lines = [{"id": user, "items": [told(event) for event in row]} for user, row in rows.items()]
+        texts[name] = "".join(json.dumps(line) + "\n" for line in lines)
+        for line in lines:
+            if "time" in line["items"][0]:
+                draw.shuffle(line["items"])
+        texts[name + "-shuffled"] = "".join(json.dumps(line) + "\n" for line in lines)
+    for name, text in texts.items():
+        decant.write(f"{name}.txt", text)
+    for side in ("teacher", "student"):
+        found = {name: decant.run("recommend", "events.yaml", f"{name}.txt", "--side", side, "--seen", "keep") for name in texts}
+        said = {name: result.stdout for name, result in found.items()}
+        expect(said["full"] == said["full-shuffled"], f"{side}: the order of a history's events counts, beside their times")
+        expect(said["plain"] == said["items"] and said["plain"] != said["full"], f"{side}: values of events do not count")
+        expect("400 histories without values of event." in found["items"].stderr and "without values" not in found["full"].stderr,
+               found["items"].stderr)
+        best = {}
+        for line in said["full"].splitlines():
+            user, item, _ = line.split("\t")
+            best.setdefault(user, []).append(item)
+        places = [best[user].index(item) for user, item in last.items() if item in best[user]]
+        ours = {"recall@10": len(places) / len(last), "ndcg@10": sum(1 / math.log2(place + 2) for place in places) / len(last)}
+        for metric, value in ours.items():
+            told = report[side]["metrics"]["test"][metric]
+            expect(abs(value - told) < 1e-9, f"{side}: {metric} {value} by recommend, {told} by the report")
+
+    # What the import refuses, and what is misspelt, is named; the student does not look at what it does not take.
+    for event, side, says in (({"item": "i1", "price": -1}, "teacher", "event 2: price: '-1' is below 0"),
+                              ({"item": "i1", "tiem": 1}, "student", "event 2: 'tiem' is no field of an event (known: item, time, event, price, shop)"),
+                              ({"item": "i1", "time": "noon"}, "student", "event 2: time 'noon' is no time of the format 'auto'")):
+        decant.write("wrong.txt", "u1 i1\n" + json.dumps({"items": [{"item": "i1"}, event]}) + "\n")
+        decant.fails(3, "recommend", "events.yaml", "wrong.txt", "--side", side, says=["wrong.txt: line 2: " + says])
+    decant.write("fine.txt", json.dumps({"items": [{"item": "i1", "price": -1}]}) + "\n")
+    expect(decant.ok("recommend", "events.yaml", "fine.txt").count("\n") == 10, "a price, which the student does not take")
+
+
 def check_events(decant):
     """After a purchase comes one partner of the item, after a view another: who sees kinds knows which."""
-    draw, lines = random.Random(3), ["user,item,time,kind,price"]
+    draw, lines = random.Random(3), ["user,item,time,kind,price,place"]
     for user in range(400):
         item, time = draw.randrange(40), 1000000 * user
         for _ in range(draw.randrange(4, 12)):
             kind = draw.choice(["view", "purchase"])
-            lines.append(f"u{user},i{item},{time},{kind},{draw.random():.2f}")
+            lines.append(f"u{user},i{item},{time},{kind},{draw.random():.2f},{draw.choice(['north', 'south', '', f'p{user}'])}")
             item = (item + (7 if kind == "purchase" else 12)) % 40
             time += draw.choice([1, 60, 4000, 90000])
     decant.write("events.csv", "\n".join(lines) + "\n")
     decant.write("events.yaml", EVENTS)
     decant.ok("run", "events.yaml")
     columns = json.loads(decant.ok("inspect", "events/dataset", "--json"))["columns"]
-    expect(set(columns) == {"event.kind", "event.weight", "event.price", "event.time", "event.gap"}, str(columns))
+    expect(set(columns) == {"event.kind", "event.weight", "event.price", "event.shop", "event.time", "event.gap"}, str(columns))
     found, metadata = tensors(decant.path("events/student/weights.safetensors"))
-    expect(found["columns.event.gap"][1][1] == 8 and metadata["columns"] == "event.gap", str(metadata))
+    expect(found["columns.event.gap"][1][1] == 8 and metadata["columns"] == "event.gap,event.shop", str(metadata))
     report = json.loads(decant.path("events/report.json").read_text())
     seeing = report["teacher"]["metrics"]["test"]["ndcg@10"]
     decant.ok("run", "events.yaml", "--set", "run.folder=blind", "--set", "data.dataset=events/dataset", "--set", "teacher.model.columns=[]")
     blind = json.loads(decant.path("blind/report.json").read_text())["teacher"]["metrics"]["test"]["ndcg@10"]
     print(f"ndcg@10 {seeing:.3f} with the kinds of events, {blind:.3f} without", flush=True)
     expect(seeing > blind + 0.1, f"ndcg@10 {seeing} with the kinds of events, {blind} without")
+
+    check_event_answers(decant, report)
 
     # Weights count: the same log without them is another dataset, whose control learns otherwise.
     decant.ok("run", "events.yaml", "--set", "run.folder=even", "--set", "data.import.interactions.event_weights=[]")

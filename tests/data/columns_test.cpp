@@ -107,13 +107,14 @@ class Attributes : public testing::Test {
 TEST_F(Attributes, JoinById) {
   options_.columns.add("brand").column = "Brand Name";
   options_.columns.add("title").kind = "text";
-  const auto columns =
-      read("title,id,Brand Name\nThe Y,y,acme\n\"X, the \"\"first\"\"\",x,NA\nnone,q,other\nagain,y,other\n");
+  const auto columns = read(
+      "title,id,Brand Name\nThe Y,y,acme\n\"X, the \"\"first\"\"\",x,NA\nnone,q,other\nagain,y,other\nnobody,NA,\n");
   EXPECT_EQ(columns.at(0).codes, (Codes{0, 2, 0}));
   EXPECT_EQ(columns.at(1).texts.at(0), "X, the \"first\"");
   EXPECT_EQ(columns.at(1).texts.at(1), "The Y");
   EXPECT_EQ(columns.at(1).info.missing, 1);
-  EXPECT_EQ(counts_.to_json().dump(), R"({"lines":4,"malformed_lines":0,"unknown_ids":1,"repeated":1,"absent":1})");
+  EXPECT_EQ(counts_.to_json().dump(),
+            R"({"lines":5,"malformed_lines":0,"without_id":1,"unknown_ids":1,"repeated":1,"absent":1})");
 }
 
 TEST_F(Attributes, ASessionHasWhatItsUserHas) {
@@ -132,10 +133,11 @@ TEST_F(Attributes, NameTheLineAndTheColumn) {
   options_.columns.add("price").kind = "number";
   EXPECT_CONTAINS(message_of<DataError>([&] { read("id,price\nx,1\ny,dear\n"); }),
                   "a.csv: line 3: item.price: 'dear' is no finite number");
-  EXPECT_CONTAINS(message_of<DataError>([&] { read("id,price\n,1\n"); }), "line 2: there is no item");
+  EXPECT_CONTAINS(message_of<DataError>([&] { read("id,price\n,1\nx\n"); }), "a.csv: line 3: ");
   EXPECT_CONTAINS(message_of<DataError>([&] { read("id,cost\nx,1\n"); }), "no column 'price'");
-  const auto columns = read("id,price\nx,1\ny,dear\n", true);
-  EXPECT_EQ(counts_.malformed_lines, 1);
+  const auto columns = read("id,price\nx,1\ny,dear\n ,dear\n,1,2\n", true);
+  EXPECT_EQ(counts_.malformed_lines, 2);
+  EXPECT_EQ(counts_.without_id, 1);  // what it says of nobody is not looked at
   EXPECT_EQ(columns.at(0).info.missing, 2);
   options_.columns.add("bad name");
   EXPECT_CONTAINS(message_of<base::ConfigError>([&] { read("id,price\n"); }), "items.columns.bad name");
