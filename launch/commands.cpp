@@ -1,20 +1,15 @@
 #include "launch/commands.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <string>
 #include <thread>
-#include <utility>
 
-#include "base/files.h"
-#include "data/import.h"
 #include "data/synthesize.h"
 #include "launch/bench_command.h"
 #include "launch/doctor.h"
 #include "launch/export_command.h"
+#include "launch/import_command.h"
 #include "launch/inspect.h"
 #include "launch/job_file.h"
 #include "launch/job_text.h"
@@ -24,7 +19,6 @@
 #include "launch/run_list.h"
 #include "launch/stage_command.h"
 #include "launch/version.h"
-#include "monitoring/progress.h"
 #include "trainer/bench.h"
 #include "trainer/compare.h"
 
@@ -32,41 +26,11 @@ namespace decant::launch {
 
 namespace {
 
-/// To stdout; a full disk behind it is an error like any other.
-void print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    throw base::FileError("standard output", std::strerror(errno));
-}
-
-/// The import replaces what is at `out`, which must then be ours to replace.
-void refuse_foreign_folder(const std::filesystem::path& out) {
-  namespace fs = std::filesystem;
-  if (!fs::exists(out) || (fs::is_directory(out) && (fs::is_empty(out) || fs::exists(out / "manifest.json")))) return;
-  throw base::ConfigError("--out " + out.string() + " is there and is no dataset of decant's: choose another name");
-}
-
-void import_files(const CommandLine& line) {
-  data::ImportOptions options;
-  auto given = line.options;
-  for (const auto& assignment : line.sets) set_value(given, assignment);
-  base::read_options(given, options);
-  options.files = line.files;
-  refuse_foreign_folder(line.out);
-  monitoring::Progress progress(stderr, true);
-  bool started = false;
-  const auto summary = data::import_dataset(options, line.out, [&](std::int64_t done, std::int64_t total) {
-    if (!std::exchange(started, true)) progress.start("import", 0, total);
-    progress.update(done, std::to_string(done >> 20) + " of " + std::to_string(total >> 20) + " MiB");
-  });
-  progress.leave();
-  print(plain_text(summary.to_json()));
-}
-
 void synthesize(const CommandLine& line) {
   data::SynthesizeOptions options;
   base::read_options(line.options, options);
   data::synthesize(options, line.out);
-  print("wrote " + line.out + " (" + std::to_string(std::filesystem::file_size(line.out)) + " bytes)\n");
+  print_text("wrote " + line.out + " (" + std::to_string(std::filesystem::file_size(line.out)) + " bytes)\n");
 }
 
 void compare_folders(const CommandLine& line) {
@@ -77,12 +41,12 @@ void compare_folders(const CommandLine& line) {
   base::Json found = seeds_of_one_job(differences) ? trainer::compare_runs(line.files, options, threads)
                                                    : trainer::compare_jobs(line.files, options, threads);
   found["differences"] = differences;
-  print(line.json ? found.dump(1) + "\n" : trainer::format_comparison(found) + format_differences(differences));
+  print_text(line.json ? found.dump(1) + "\n" : trainer::format_comparison(found) + format_differences(differences));
 }
 
 void show_runs(const CommandLine& line) {
   const auto runs = list_runs(line.files);
-  print(line.json ? runs.dump(1) + "\n" : format_runs(runs));
+  print_text(line.json ? runs.dump(1) + "\n" : format_runs(runs));
 }
 
 void print_config(const CommandLine& line, const trainer::Registries& registries) {
@@ -94,8 +58,8 @@ void print_config(const CommandLine& line, const trainer::Registries& registries
     for (const std::string& assignment : line.sets) file.set(assignment);
     file.read_into(job);
   }
-  if (!line.markdown) return print(job_text(job, Comments::kHelp));
-  print(
+  if (!line.markdown) return print_text(job_text(job, Comments::kHelp));
+  print_text(
       "# The job file\n\nA job file is YAML. Every option but `version`, `run.folder` and the data has a default; "
       "`decant "
       "config` prints them all\nas a job file, `decant config JOB.yaml` prints what a job file comes to. An unknown "
@@ -112,11 +76,11 @@ void print_config(const CommandLine& line, const trainer::Registries& registries
 
 int execute(const CommandLine& line, const trainer::Registries& registries) {
   if (!line.help.empty()) {
-    print(line.help);
+    print_text(line.help);
   } else if (line.command == "--version") {
-    print(version_text());
+    print_text(version_text());
   } else if (line.command == "import" && !line.out.empty()) {
-    import_files(line);
+    return run_import(line);
   } else if (is_stage(line.command)) {
     return run_stage(line, registries);
   } else if (line.command == "doctor") {
@@ -129,18 +93,18 @@ int execute(const CommandLine& line, const trainer::Registries& registries) {
     show_runs(line);
   } else if (line.command == "inspect") {
     const base::Json tree = inspect(line.path);
-    print(line.json ? tree.dump(1, ' ', false, base::Json::error_handler_t::replace) + "\n" : plain_text(tree));
+    print_text(line.json ? tree.dump(1, ' ', false, base::Json::error_handler_t::replace) + "\n" : plain_text(tree));
   } else if (line.command == "labels") {
     const base::Json tree = labels_command(line, registries);
-    print(line.json ? tree.dump(1, ' ', false, base::Json::error_handler_t::replace) + "\n" : plain_text(tree));
+    print_text(line.json ? tree.dump(1, ' ', false, base::Json::error_handler_t::replace) + "\n" : plain_text(tree));
   } else if (line.command == "recommend") {
     recommend_command(line, registries);
   } else if (line.command == "export") {
     const base::Json tree = export_command(line, registries);
-    print(line.json ? tree.dump(1) + "\n" : plain_text(tree));
+    print_text(line.json ? tree.dump(1) + "\n" : plain_text(tree));
   } else if (line.command == "bench") {
     const base::Json bench = bench_command(line, registries);
-    print(line.json ? bench.dump(1) + "\n" : trainer::format_bench(bench));
+    print_text(line.json ? bench.dump(1) + "\n" : trainer::format_bench(bench));
   } else if (line.command == "config") {
     print_config(line, registries);
   }
