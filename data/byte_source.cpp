@@ -110,6 +110,13 @@ bool ByteSource::refill() {
   return !at_end_;
 }
 
+void ByteSource::seek(std::int64_t offset) {
+  if (::lseek(descriptor_, offset, SEEK_SET) < 0)
+    throw base::FileError(path_.string(), std::string("cannot read: ") + std::strerror(errno));
+  unread_ = {};
+  at_end_ = false;
+}
+
 std::size_t ByteSource::read(std::span<char> out) {
   if (decoder_ == nullptr) {
     if (unread_.empty() && !refill()) return 0;

@@ -26,6 +26,8 @@ class ByteSource {
 
   /// Fills up to `out.size()` > 0 bytes; 0 only at the end.
   [[nodiscard]] std::size_t read(std::span<char> out);
+  /// The next read() begins at this byte of the file. REQUIRES: not compressed. hash() says nothing of the file then.
+  void seek(std::int64_t offset);
   [[nodiscard]] bool compressed() const { return decoder_ != nullptr; }
   /// Of the file as it lies on disk.
   [[nodiscard]] std::int64_t bytes_read() const { return bytes_read_; }

@@ -18,16 +18,11 @@ class Delimited final : public RecordReader {
         path_(path),
         empty_(options),
         splitter_(options.separator == "tab" ? "\t" : options.separator, options.quotes) {
-    std::string wrong;
-    if (options.header) {
-      if (!next_columns(wrong)) return;
-      if (!wrong.empty()) throw DataError(path, "", first_line_, "the header: " + wrong);
-      if (record_.empty() && std::any_of(columns_.begin(), columns_.end(),
-                                         [](auto name) { return name.find('\r') != std::string_view::npos; }))
-        throw DataError(path, "", first_line_, "the lines end in CR alone: tr '\\r' '\\n' converts the file");
+    if (!options.header || read_header()) {
+      for (const auto& column : wanted_) places_.push_back(column.source.empty() ? kNone : find(column));
+      width_ = options.header ? columns_.size() : 0;
     }
-    for (const auto& column : wanted_) places_.push_back(column.source.empty() ? kNone : find(column));
-    width_ = options.header ? columns_.size() : 0;
+    enter_share();
   }
 
   bool next(Record& record, std::string& wrong) override {
@@ -52,6 +47,30 @@ class Delimited final : public RecordReader {
   }
 
  private:
+  /// False when the file has none.
+  bool read_header() {
+    std::string wrong;
+    if (!next_columns(wrong)) return false;
+    if (!wrong.empty()) throw DataError(path_, "", first_line_, "the header: " + wrong);
+    if (record_.empty() && std::any_of(columns_.begin(), columns_.end(),
+                                       [](auto name) { return name.find('\r') != std::string_view::npos; }))
+      throw DataError(path_, "", first_line_, "the lines end in CR alone: tr '\\r' '\\n' converts the file");
+    return true;
+  }
+
+  /// Of the lines that start within a share, the first may lie inside of a quoted value. Records are read from a little before
+  /// it, which nearly always comes to where they really start; the rank before knows for sure.
+  void enter_share() {
+    const FileShare& share = lines_.share();
+    if (!options_.quotes || share.exact || share.begin == 0) return lines_.enter_share();
+    constexpr std::int64_t kBefore = 2 * static_cast<std::int64_t>(kMaxRecordBytes);
+    lines_.visit(std::max<std::int64_t>(share.begin - kBefore, 0), share.begin);
+    std::string wrong;
+    while (next_columns(wrong)) {
+    }
+    lines_.begin_share();
+  }
+
   static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
   static constexpr std::size_t kMaxRecordBytes = std::size_t{1} << 16;
 
@@ -67,7 +86,8 @@ class Delimited final : public RecordReader {
     auto end = splitter_.split(line, columns_);
     if (end == ColumnSplitter::End::kOpenQuote) {
       record_.assign(line);
-      while (end == ColumnSplitter::End::kOpenQuote && record_.size() < kMaxRecordBytes && lines_.next(line)) {
+      while (end == ColumnSplitter::End::kOpenQuote && record_.size() < kMaxRecordBytes &&
+             lines_.next_of_record(line)) {
         record_.append("\n").append(line);
         end = splitter_.split(record_, columns_);
       }

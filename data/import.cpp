@@ -1,9 +1,7 @@
 #include "data/import.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,10 +14,10 @@
 #include "data/event_filters.h"
 #include "data/event_log.h"
 #include "data/event_order.h"
-#include "data/event_values.h"
-#include "data/import_formats.h"
 #include "data/import_plan.h"
+#include "data/import_reader.h"
 #include "data/line_reader.h"
+#include "data/shared_reading.h"
 #include "data/time_text.h"
 
 namespace decant::data {
@@ -29,24 +27,6 @@ namespace {
 /// Raised when the same files and options would give another dataset.
 constexpr int kImporterVersion = 1;
 constexpr double kHuge = 1e15;
-
-const std::map<std::string, ReadFormat>& formats() {
-  static const std::map<std::string, ReadFormat> table{{"interactions", read_interactions},
-                                                       {"sequences", read_sequences}};
-  return table;
-}
-
-std::vector<std::string> format_names() {
-  std::vector<std::string> names;
-  for (const auto& [name, read] : formats()) names.push_back(name);
-  return names;
-}
-
-ReadFormat find_format(const ImportOptions& options) {
-  const auto at = formats().find(options.format);
-  if (at != formats().end()) return at->second;
-  throw base::ConfigError("unknown import format '" + options.format + "' (known: " + base::join(format_names()) + ")");
-}
 
 void check_split(const ImportOptions& options) {
   const auto refuse = [](const std::string& why) { throw base::ConfigError(why); };
@@ -94,47 +74,6 @@ void check_options(const ImportOptions& options) {
   (void)memory_of(options);
 }
 
-/// All files in the order in which they are read, each with its part of the split.
-std::vector<std::pair<std::string, std::uint8_t>> files_of(const ImportOptions& options) {
-  std::vector<std::pair<std::string, std::uint8_t>> out;
-  std::uint8_t part = 0;
-  for (const auto* files : {&options.files, &options.valid_files, &options.test_files}) {
-    for (const std::string& file : *files) out.emplace_back(file, part);
-    ++part;
-  }
-  return out;
-}
-
-std::int64_t total_bytes(const ImportOptions& options) {
-  std::int64_t total = 0;
-  for (const auto& [file, part] : files_of(options)) {
-    std::error_code error;
-    const std::uintmax_t bytes = fs::file_size(file, error);
-    if (!error) total += static_cast<std::int64_t>(bytes);  // otherwise opening it tells
-  }
-  return total;
-}
-
-/// Calls the user's progress function at most five times a second.
-class ProgressClock {
- public:
-  ProgressClock(const ImportProgress& progress, std::int64_t total) : progress_(progress), total_(total) {}
-  void tick(std::int64_t done) {
-    const auto now = std::chrono::steady_clock::now();
-    if (!progress_ || now - last_ < std::chrono::milliseconds(200)) return;
-    last_ = now;
-    progress_(done, total_);
-  }
-  void finish() const {
-    if (progress_) progress_(total_, total_);
-  }
-
- private:
-  const ImportProgress& progress_;
-  std::int64_t total_;
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-};
-
 /// The options of the format itself.
 base::Json own_options(const ImportOptions& options) {
   if (options.format != "interactions") return {};
@@ -170,27 +109,6 @@ std::string key_from(const ImportOptions& options, const base::Json& pseudonyms,
   if (!pseudonyms.is_null()) hasher.add(pseudonyms.dump());
   for (const std::string& hash : file_hashes) hasher.add(hash);
   return hasher.hex();
-}
-
-/// Reads every file into the log; returns their hashes.
-std::vector<std::string> read_files(const ImportOptions& options, EventLog& log, ImportSummary& summary,
-                                    const ImportProgress& progress) {
-  const ReadFormat read = find_format(options);
-  ProgressClock clock(progress, total_bytes(options));
-  std::vector<std::string> hashes;
-  std::int64_t done = 0;
-  for (const auto& [name, part] : files_of(options)) {
-    const fs::path path = name;
-    LineReader lines(path);
-    log.set_part(part);
-    const ImportSource source{lines, path, options, options.on_error == "skip",
-                              [&] { clock.tick(done + lines.bytes_read()); }};
-    read(source, log, summary);
-    done += lines.bytes_read();
-    hashes.push_back(lines.hash());
-  }
-  clock.finish();
-  return hashes;
 }
 
 void refuse_empty(const ImportOptions& options, const ImportSummary& summary) {
@@ -308,18 +226,22 @@ base::Json ImportSummary::to_json() const {
 }
 
 ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress,
-                             const std::function<void(const char*)>& at) {
+                             const std::function<void(const char*)>& at, const ImportRanks& ranks) {
   check_options(options);
+  if (ranks.rank > 0) {
+    read_for_leader(options, {ranks, progress, at});
+    return {};
+  }
   PseudonymImport pseudonyms(options.pseudonyms, out);
   DatasetFolder folder(out);
   ImportSummary summary;
   const bool interactions = options.format == "interactions";
   if (interactions) summary.interactions.emplace();
   const bool times = interactions && !options.interactions.time.empty();
-  EventLog log(times, options.split != kLeaveLastOut,
-               interactions ? event_columns(options.interactions) : std::vector<LogColumn>(), memory_of(options),
-               folder);
-  std::vector<std::string> hashes = read_files(options, log, summary, progress);
+  EventLog log(times, options.split != kLeaveLastOut, log_columns(options), memory_of(options), folder);
+  std::vector<std::string> hashes = ranks.ranks > 1
+                                        ? read_as_leader(options, {ranks, progress, at}, folder.path(), log, summary)
+                                        : read_files(options, progress, log, summary);
   std::optional<EventOrder> order;
   if (times) order.emplace(options.interactions, *summary.interactions);
   EventBlocks events = log.take([&](UserEvents& block) {
@@ -351,7 +273,7 @@ std::string import_key(const ImportOptions& options) {
     lines.skip_to(std::numeric_limits<std::int64_t>::max());
     hashes.push_back(lines.hash());
   };
-  for (const auto& [name, part] : files_of(options)) add(name);
+  for (const ImportFile& file : files_of(options)) add(file.name);
   for (const auto& [table, attributes] : tables_of(options))
     for (const auto& name : attributes->files) add(name);
   return key_from(options, PseudonymImport(options.pseudonyms, {}).facts(), hashes);

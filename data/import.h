@@ -60,6 +60,16 @@ struct ImportSummary {
 /// Bytes read so far and in all; called a few times a second.
 using ImportProgress = std::function<void(std::int64_t done, std::int64_t total)>;
 
+/// Thrown by a progress function to leave an import. Where there are several ranks, all of them then throw it.
+struct ImportStopped {};
+
+/// The processes that import together. Each calls import_dataset with the same options, and sees the same files and folder.
+struct ImportRanks {
+  int rank = 0, ranks = 1;
+  /// Collective: everybody's bytes, by rank. Ranks that read longer are waited for without time-out.
+  std::function<std::vector<std::string>(const std::string&)> gather;
+};
+
 /// Reads `options.files` and writes the dataset to `out`, whole or not at all. `sequences`: a line is a user and one or
 /// more items in time order, separated by blanks or tabs; further lines of a user append. `interactions`: a line is one
 /// event, in any order of time; events of one time keep the order of the lines. Rows are users in order of first
@@ -67,9 +77,11 @@ using ImportProgress = std::function<void(std::int64_t done, std::int64_t total)
 /// for a malformed line (no item, an invalid UTF-8 or control character, an id over 255 bytes), ConfigError for an unknown
 /// format or when nothing is left, or no target under a split that is asked for. Events beyond `options.memory` are sorted
 /// and filtered in files in "<out>.tmp"; the dataset's bytes are the same.
-/// `at` hears of "import-read" (all is read, nothing written), and of what write_dataset tells.
+/// `at` hears of "import-share" (a rank has read its share, of several), "import-read" (all is read, nothing written), and of
+/// what write_dataset tells. Of several ranks each reads a share, and rank 0 writes: the dataset and the messages are those of
+/// one. The others get an empty summary. Progress is of all files on every rank.
 ImportSummary import_dataset(const ImportOptions& options, const fs::path& out, const ImportProgress& progress = {},
-                             const std::function<void(const char*)>& at = {});
+                             const std::function<void(const char*)>& at = {}, const ImportRanks& ranks = {});
 
 /// The key of an import: hashes of the input files' bytes, of the options that affect the result, and the version of
 /// the importer.

@@ -13,7 +13,9 @@ class JsonLines final : public RecordReader {
         texts_(wanted_.size()),
         cells_(wanted_.size()),
         lines_(lines),
-        empty_(options) {}
+        empty_(options) {
+    lines_.enter_share();
+  }
 
   bool next(Record& record, std::string& wrong) override {
     wrong.clear();

@@ -32,6 +32,7 @@ bool LineReader::refill() {
   }
   const std::size_t got = source_.read(std::span(buffer_).subspan(end_));
   end_ += got;
+  given_ += static_cast<std::int64_t>(got);
   at_end_ = got == 0;
   return !at_end_;
 }
@@ -49,7 +50,36 @@ void LineReader::skip_to(std::int64_t bytes) {
   }
 }
 
-bool LineReader::next(std::string_view& line) {
+void LineReader::visit(std::int64_t from, std::int64_t until) {
+  until_ = until;
+  given_ = std::max<std::int64_t>(from - 1, 0);  // the byte before tells whether a line starts at `from`
+  source_.seek(given_);
+  begin_ = end_ = 0;
+  at_end_ = false;
+  while (from > 0) {
+    const char* start = buffer_.data() + begin_;
+    if (const void* found = std::memchr(start, '\n', end_ - begin_); found != nullptr) {
+      begin_ += static_cast<std::size_t>(static_cast<const char*>(found) - start) + 1;
+      return;
+    }
+    begin_ = end_;
+    if (!refill()) return;
+  }
+}
+
+void LineReader::begin_share() {
+  share_start_ = position();
+  until_ = share_.end;
+  if (share_.begin > 0) line_number_ = share_.lines_before;
+}
+
+void LineReader::enter_share() {
+  if (share_.begin > 0) visit(share_.begin, share_.end);
+  begin_share();
+}
+
+bool LineReader::next_of_record(std::string_view& line) {
+  const bool first = position() == 0;
   std::size_t searched = 0;  // bytes from begin_ on that are known to hold no line end
   const char* found = nullptr;
   while (true) {
@@ -63,7 +93,8 @@ bool LineReader::next(std::string_view& line) {
   const char* start = buffer_.data() + begin_;
   line = {start, found != nullptr ? static_cast<std::size_t>(found - start) : end_ - begin_};
   begin_ += line.size() + (found != nullptr ? 1 : 0);
-  if (++line_number_ == 1) {
+  ++line_number_;
+  if (first) {
     if (line.starts_with(kByteOrderMark)) line.remove_prefix(kByteOrderMark.size());
     if (line.starts_with("\xff\xfe") || line.starts_with("\xfe\xff"))
       throw DataError(path_.string(), "the text is UTF-16, and UTF-8 is read: iconv -f UTF-16 -t UTF-8 converts it");

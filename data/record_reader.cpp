@@ -14,10 +14,13 @@ constexpr std::string_view kParquet = "PAR1\x15";
 
 std::string shown_list(const std::vector<std::string>& names) { return printable(base::join(names)); }
 
+bool is_parquet(const RecordOptions& options, LineReader& lines) {
+  return options.lines == "parquet" || lines.peek(kParquet.size()) == kParquet;
+}
+
 std::unique_ptr<RecordReader> make_record_reader(const RecordOptions& options, std::vector<WantedColumn> columns,
                                                  LineReader& lines, const std::string& path) {
-  if (options.lines == "parquet" || lines.peek(kParquet.size()) == kParquet)
-    return make_parquet_reader(options, std::move(columns), lines, path);
+  if (is_parquet(options, lines)) return make_parquet_reader(options, std::move(columns), lines, path);
   if (options.lines == "json") return make_json_reader(options, std::move(columns), lines, path);
   return make_delimited_reader(options, std::move(columns), lines, path);
 }

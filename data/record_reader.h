@@ -61,6 +61,9 @@ class RecordReader {
   std::string path_, unit_;
 };
 
+/// Whether the file is Parquet. REQUIRES: nothing has been read of it.
+[[nodiscard]] bool is_parquet(const RecordOptions& options, LineReader& lines);
+
 /// `lines`: the file, of which nothing has been read yet; at the end of the records it is at its end too, so that it knows
 /// the file's hash. Throws DataError when the file lacks a column, naming those it has, or when a column of a Parquet file
 /// is of a type that cannot serve; ConfigError when a source cannot name a column, or this build reads no Parquet.

@@ -20,13 +20,29 @@ namespace {
 
 }  // namespace
 
-ScratchFile::ScratchFile(fs::path path, std::size_t buffer_bytes) : path_(std::move(path)), capacity_(buffer_bytes) {
-  descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (descriptor_ < 0) fail(path_, "make the file");
+ScratchFile::ScratchFile(fs::path path, std::size_t buffer_bytes)
+    : ScratchFile(std::move(path), buffer_bytes, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, "make the file") {}
+
+ScratchFile::ScratchFile(fs::path path, std::size_t buffer_bytes, int flags, const char* doing)
+    : path_(std::move(path)), descriptor_(::open(path_.c_str(), flags, 0600)), capacity_(buffer_bytes) {
+  if (descriptor_ < 0) fail(path_, doing);
   buffer_.resize(capacity_);
 }
 
+std::unique_ptr<ScratchFile> ScratchFile::take_over(const fs::path& path, std::size_t buffer_bytes) {
+  std::unique_ptr<ScratchFile> out(new ScratchFile(path, buffer_bytes, O_RDONLY | O_CLOEXEC, "open"));
+  out->writing_ = false;
+  return out;
+}
+
+void ScratchFile::hand_over() {
+  rest();
+  // A network file system may tell of a full disk only now.
+  if (::close(std::exchange(descriptor_, -1)) != 0) fail(path_, "write");
+}
+
 ScratchFile::~ScratchFile() {
+  if (descriptor_ < 0) return;
   ::close(descriptor_);
   ::unlink(path_.c_str());
 }

@@ -1,9 +1,11 @@
-// A file for what does not fit memory: written once, then read from its start as often as needed, gone with its object.
+// A file for what does not fit memory: written once, then read from its start as often as needed, gone with its object. Or
+// one by which a process hands something to another.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -15,6 +17,8 @@ namespace fs = std::filesystem;
 class ScratchFile {
  public:
   ScratchFile(fs::path path, std::size_t buffer_bytes);
+  /// One that another process has handed over, to read.
+  [[nodiscard]] static std::unique_ptr<ScratchFile> take_over(const fs::path& path, std::size_t buffer_bytes);
   ~ScratchFile();
   ScratchFile(const ScratchFile&) = delete;
   ScratchFile& operator=(const ScratchFile&) = delete;
@@ -28,8 +32,11 @@ class ScratchFile {
   void read(std::span<std::byte> out);
   /// Ends writing, and frees the buffer until rewind() is called.
   void rest();
+  /// Ends writing and lets go of the file, which stays.
+  void hand_over();
 
  private:
+  ScratchFile(fs::path path, std::size_t buffer_bytes, int flags, const char* doing);
   void flush();
   void refill();
   [[noreturn]] void cut_short() const;

@@ -54,6 +54,7 @@ void read_sequences(const ImportSource& source, EventLog& log, ImportSummary& su
   constexpr std::int64_t kLinesATick = 1024;
   std::string_view line;
   std::vector<std::string_view> ids;
+  source.lines.enter_share();
   while (source.lines.next(line)) {
     if (source.lines.line_number() % kLinesATick == 0) source.tick();
     const std::string wrong = split(line, ids);

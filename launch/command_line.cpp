@@ -211,7 +211,8 @@ constexpr std::array kCommands{
             declare_stage, check_job,
             "decant run examples/next_item.yaml\n  mpirun -n 2 decant run job.yaml --set labels.k=50"},
     Command{"import", "Make a dataset from raw files, as the job file says or by --out", declare_import, check_import,
-            "decant import job.yaml\n  decant import --format sequences --out beauty beauty.txt --min-events 3"},
+            "decant import job.yaml\n  decant import --format sequences --out beauty beauty.txt --min-events 3\n  "
+            "mpirun -n 4 decant import --format interactions --out shop events.csv"},
     Command{"train-teacher", "Train the teacher", declare_stage, check_job,
             "decant train-teacher job.yaml --set teacher.train.max_epochs=50"},
     Command{"train-control", "Train the control: the student without a teacher, which the teacher must beat",
@@ -261,7 +262,8 @@ std::string overview() {
            std::string(command.summary) + "\n";
   out +=
       "  --version      Print the versions of decant and of its parts\n\n"
-      "`decant COMMAND --help` says more of each. Commands with a job file run alone, under mpirun or under srun.\n\n"
+      "`decant COMMAND --help` says more of each. Commands with a job file, and import, run alone, under mpirun or "
+      "under srun.\n\n"
       "Example:\n  decant synthesize --out examples/data/synthetic.txt\n  mpirun -n 2 decant run "
       "examples/next_item.yaml\n";
   return out;

@@ -1,7 +1,12 @@
 #include "launch/plain_text.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <vector>
+
+#include "base/errors.h"
 
 namespace decant::launch {
 
@@ -92,6 +97,11 @@ std::string plain_text(const Json& tree) {
   std::string out;
   append(out, tree, "");
   return out;
+}
+
+void print_text(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    throw base::FileError("standard output", std::strerror(errno));
 }
 
 }  // namespace decant::launch

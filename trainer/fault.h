@@ -7,7 +7,7 @@
 
 namespace decant::trainer {
 
-/// Points: import-read (before anything is written), import-write (parts, no manifest), import-commit (before it gets its
+/// Points: import-share (a rank of several has read its share), import-read (before anything is written), import-write (parts, no manifest), import-commit (before it gets its
 /// name), import-record (after that); step, collective, checkpoint-write, checkpoint-commit; label-part (before it is
 /// written), label-write (half of it is), label-commit (before it gets its name), label-manifest; report, report-write,
 /// report-commit. Actions: kill (SIGKILL, the default), stop (SIGSTOP), hang (the rank's own thread alone), throw, nan

@@ -11,6 +11,7 @@
 #include "models/ready_model.h"
 #include "trainer/errors.h"
 #include "trainer/gate.h"
+#include "trainer/import_ranks.h"
 #include "trainer/labeller.h"
 #include "trainer/loss_stages.h"
 #include "trainer/report_html.h"
@@ -69,22 +70,24 @@ struct Pipeline::Impl {
       throw Stopped("stopped by a signal at stage '" + stage + "'; run the same command again to continue");
   }
 
-  /// The leader's part of the import; a wish to stop leaves it unfinished, and what it wrote is not yet a dataset.
+  /// The ranks share the reading, the leader writes. A wish to stop leaves it unfinished, and what there is is not yet a
+  /// dataset.
   void import_files(const std::string& key) {
-    struct Left {};
     run_context.progress.start("import", 0, 100);
     try {
       const auto progress = [&](auto done, auto total) {
-        if (run_context.stop_requested) throw Left{};
+        if (run_context.stop_requested) throw data::ImportStopped();
         run_context.progress.update(total > 0 ? done * 100 / total : 100, "");
       };
       const auto at = [&](const char* point) { run_context.faults.at(point, 0); };
-      const auto summary = data::import_dataset(space.job.data.import, space.folder("dataset"), progress, at);
+      const auto summary = data::import_dataset(space.job.data.import, space.folder("dataset"), progress, at,
+                                                import_ranks(run_context.communicator));
+      if (!run_context.leads()) return;
       at("import-record");
       finish_stage(space.folder("dataset"), key, summary.to_json());
       run_context.progress.finish("import done\n" + data::import_text(space.folder("dataset")));
       run_context.log.line("import " + summary.to_json().dump());
-    } catch (const Left&) {
+    } catch (const data::ImportStopped&) {
       run_context.progress.leave();
     }
   }
@@ -285,7 +288,7 @@ void Pipeline::import() {
   space.context.communicator.rendezvous();  // the key is a hash of all input files
   key = space.context.communicator.broadcast_bytes(key, 0);
   if (!impl_->begin("dataset", key)) return;
-  if (space.context.leads()) impl_->import_files(key);
+  impl_->import_files(key);
   space.context.communicator.rendezvous();
   impl_->leave_when_stopped("dataset");
   space.close_dataset();

@@ -19,15 +19,15 @@ from _job import BOUND_SECONDS, JOB, Run, drain, expect_same, make_log, ranks_in
 from _support import Failed, expect, have_mpirun, main
 
 TIMEOUT = 4
-POINTS = {"import-read": 0, "import-write": 0, "import-commit": 0, "import-record": 0, "step": 7, "collective": 8,
+POINTS = {"import-share": 0, "import-read": 0, "import-write": 0, "import-commit": 0, "import-record": 0, "step": 7, "collective": 8,
           "checkpoint-write": 10, "checkpoint-commit": 10, "label-part": 1, "label-write": 1, "label-commit": 1,
           "label-manifest": 0, "report": 0, "report-write": 0, "report-commit": 0}
-EVERY_RANK = ("step", "collective", "label-part", "label-write", "label-commit")  # the others are the leader's
+EVERY_RANK = ("import-share", "step", "collective", "label-part", "label-write", "label-commit")  # the others are the leader's
 CODES = {"kill": 137, "throw": 1, "stop": 4}
 OLD = '{"old": true}\n'
 
 # (launcher, point, action) of a pass.
-CHOICE = [*(("mpirun", point, "kill") for point in ("import-write", "import-record", "report-write")),
+CHOICE = [*(("mpirun", point, "kill") for point in ("import-share", "import-write", "import-record", "report-write")),
           ("mpirun", "import-write", "throw"), ("mpirun", "import-read", "stop"),
           ("mpirun", "checkpoint-commit", "stop"), ("plain", "import-commit", "kill"), ("plain", "report-write", "throw")]
 BY_SLURM = ("import-write", "step", "checkpoint-commit", "label-write", "report-write")
@@ -37,7 +37,7 @@ def everything():
     for action in CODES:
         yield from (("mpirun", point, action) for point in POINTS)
     yield from (("mpirun --enable-recovery", point, action) for point in POINTS for action in ("kill", "stop"))
-    yield from (("plain", point, action) for point in POINTS for action in ("kill", "throw"))
+    yield from (("plain", point, action) for point in POINTS if point != "import-share" for action in ("kill", "throw"))
     for launcher in ("srun", "srun --kill-on-bad-exit"):
         yield from ((launcher, point, action) for point in BY_SLURM for action in CODES)
 
