@@ -19,11 +19,12 @@ decant::data::HistoryFields fields_of(std::size_t choices) {
   price.kind = "number";
   if ((choices & 4) != 0) price.negative = "drop";
   if ((choices & 8) != 0) price.transform = "log";
-  EventColumn kind{{.table = "event", .name = "kind", .kind = "category", .values = kFirstValueCode + 2}, {}};
+  EventColumn kind{{.table = "event", .name = "kind", .kind = "category", .values = kFirstValueCode + 2, .hash = ""},
+                   {}};
   for (const char* text : {"view", "cart"}) kind.vocabulary.push_back(text);
-  EventColumn number{{.table = "event", .name = "price", .kind = "number", .mean = 2, .deviation = 4}, {}};
+  EventColumn number{{.table = "event", .name = "price", .kind = "number", .mean = 2, .deviation = 4, .hash = ""}, {}};
   number.info.transform = price.transform;
-  EventColumn gap{{.table = "event", .name = kGapName, .kind = "category", .values = kGapValues}, {}};
+  EventColumn gap{{.table = "event", .name = kGapName, .kind = "category", .values = kGapValues, .hash = ""}, {}};
   return {std::move(options), {kind, number, gap}, {"event.kind", "event.price", "event.gap"}};
 }
 
