@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "data/delimited.h"
+#include "data/id_text.h"
 #include "data/record_formats.h"
 
 namespace decant::data {

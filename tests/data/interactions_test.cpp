@@ -239,7 +239,8 @@ TEST_F(Interactions, BadLinesAreNamed) {
   EXPECT_CONTAINS(refused(head + "\"a\"b,x,1\n"), "line 2: text follows a closing quote");
   EXPECT_CONTAINS(refused(head + "a,\"x,1\nb,y,2\n"), "line 2: a quote is not closed");
   EXPECT_CONTAINS(refused("user;item;time\na;x;1\n"), "line 1: the header has no column 'user'");
-  EXPECT_CONTAINS(refused("user;item;time\na;x;1\n"), "(it has: user;item;time); is ';' the separator rather than ','?");
+  EXPECT_CONTAINS(refused("user;item;time\na;x;1\n"),
+                  "(it has: user;item;time); is ';' the separator rather than ','?");
   own_.rating = "stars";
   EXPECT_CONTAINS(refused("user,item,time,stars\na,x,1,many\n"), "line 2: rating 'many' is no number");
   EXPECT_CONTAINS(refused("user,item,time,stars\na,x,1,\n"), "line 2: there is no rating");
