@@ -1,11 +1,52 @@
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include "data/delimited.h"
+#include "data/id_text.h"
 #include "data/record_formats.h"
 
 namespace decant::data {
 
 namespace {
+
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+/// The name in the header that was probably meant, or "".
+std::string similar_name(const std::string& source, const std::vector<std::string>& known) {
+  const auto holds = [&](const std::string& name) { return lower(name).find(lower(source)) != std::string::npos; };
+  const auto at = std::find_if(known.begin(), known.end(), holds);
+  return at != known.end() ? *at : base::nearest(source, known);
+}
+
+bool is_number(const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+/// What may be wrong where the header has no column `source`.
+std::string header_hint(const RecordOptions& options, const std::string& source,
+                        const std::vector<std::string>& known) {
+  const std::string& first = known.front();
+  if (first.starts_with('{')) return "; is it JSON? '" + options.group + ".lines: json' reads an object a line";
+  if (known.size() == 1) {
+    for (const char* other : {"\t", ";", "|", "::", ","}) {
+      const std::string name = *other == '\t' ? "tab" : other;
+      if (name != options.separator && first.find(other) != std::string::npos)
+        return "; is '" + name + "' the separator rather than '" + options.separator + "'?";
+    }
+    return "; is '" + options.separator + "' the separator?";
+  }
+  if (const auto similar = similar_name(source, known); !similar.empty())
+    return "; did you mean '" + printable(similar) + "'?";
+  if (std::any_of(known.begin(), known.end(), is_number))
+    return "; is it the first event? '" + options.group + ".header: false' takes columns by number";
+  return "";
+}
 
 class Delimited final : public RecordReader {
  public:
@@ -111,7 +152,7 @@ class Delimited final : public RecordReader {
       if (at == known.end())
         throw DataError(path_, "", first_line_,
                         "the header has no column '" + source + "' for '" + column.name +
-                            "' (it has: " + shown_list(known) + "); is '" + options_.separator + "' the separator?");
+                            "' (it has: " + shown_list(known) + ")" + header_hint(options_, source, known));
       if (std::find(at + 1, known.end(), source) != known.end())
         throw DataError(path_, "", first_line_,
                         "the header has two columns '" + source + "' ('" + options_.group +

@@ -50,6 +50,9 @@ void InteractionOptions::check() const {
     if (!text->empty() && !times.read(*text))
       refuse(std::string(name) + "' is '" + *text + "', which is no time of the format '" + time_format + "'");
   }
+  if (!from.empty() && !until.empty() && !(*times.read(from) < *times.read(until)))
+    refuse("from' is '" + from + "', which is not before 'until', '" + until + "'");
+  if (min_rating != 0 && rating.empty()) refuse("min_rating' needs a column in 'interactions.rating'");
   if (session_gap > 0 && time.empty()) refuse("session_gap' needs a column in 'interactions.time'");
   if (same_event == "drop" && time.empty()) refuse("same_event: drop' needs a column in 'interactions.time'");
   if (!keep_events.empty() && event.empty()) refuse("keep_events' needs a column in 'interactions.event'");

@@ -98,6 +98,8 @@ class Judge {
     constexpr std::size_t kShown = 40;
     const auto text = cell_of(record, value).text;
     wrong = columns_[static_cast<std::size_t>(value)].name + " '" + printable(text, kShown) + "' is no " + what;
+    if (record.number == 1 && options_.lines == "delimited" && !options_.header)
+      wrong += "; does this line name the columns? 'interactions.header: true' reads names";
     return Verdict::kMalformed;
   }
 

@@ -48,6 +48,16 @@ std::string split(std::string_view line, std::vector<std::string_view>& ids) {
   return "";
 }
 
+/// A log of columns or JSON is easily given to this format.
+bool like_a_log(std::string_view line) { return line.find_first_of(",;{") != std::string_view::npos; }
+
+[[noreturn]] void refuse(const ImportSource& source, std::string_view line, const std::string& wrong) {
+  throw DataError(source.path.string(), "", source.lines.line_number(),
+                  wrong + "; a line is a user and one or more items" +
+                      (like_a_log(line) ? "; a log of one event a line is read by '--format interactions'" : "") +
+                      " (--on-error skip passes over such lines)");
+}
+
 }  // namespace
 
 void read_sequences(const ImportSource& source, EventLog& log, ImportSummary& summary) {
@@ -66,8 +76,7 @@ void read_sequences(const ImportSource& source, EventLog& log, ImportSummary& su
     } else if (source.skip_malformed) {
       ++summary.malformed_lines;
     } else {
-      throw DataError(source.path.string(), "", source.lines.line_number(),
-                      wrong + "; a line is a user and one or more items (--on-error skip passes over such lines)");
+      refuse(source, line, wrong);
     }
   }
 }

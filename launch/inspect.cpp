@@ -58,6 +58,22 @@ Json inspect_weights(const fs::path& path) {
   return out;
 }
 
+/// Adds what lies at `path`. A run that is going on may have removed it meanwhile: it is then left out.
+void add_if_there(Json& out, const std::string& name, const fs::path& path, Json (*inspect)(const fs::path&)) {
+  try {
+    out[name] = inspect(path);
+  } catch (const base::Error&) {
+    out.erase(name);
+    if (fs::exists(path)) throw;
+  }
+}
+
+Json inspect_run_weights(const fs::path& path) {
+  Json out = inspect_weights(path);
+  out.erase("tensors");
+  return out;
+}
+
 /// Everything of a run folder that has a form of its own.
 Json inspect_run(const fs::path& folder) {
   Json out = {{"format", "run folder"}};
@@ -70,11 +86,12 @@ Json inspect_run(const fs::path& folder) {
     if (!fs::is_directory(folder / name)) continue;
     for (fs::recursive_directory_iterator entry(folder / name), end; entry != end; ++entry) {
       const std::string file = entry->path().lexically_relative(folder / name).string();
-      if (entry->path().extension() == ".safetensors") {
-        out[name][file] = inspect_weights(entry->path());
-        out[name][file].erase("tensors");
+      if (entry->path().extension() == ".partial") {  // a checkpoint that is being written
+        entry.disable_recursion_pending();
+      } else if (entry->path().extension() == ".safetensors") {
+        add_if_there(out[name], file, entry->path(), inspect_run_weights);
       } else if (fs::exists(entry->path() / "manifest.json")) {
-        out[name][file] = inspect_manifest(entry->path());
+        add_if_there(out[name], file, entry->path(), inspect_manifest);
         entry.disable_recursion_pending();
       }
     }

@@ -32,10 +32,15 @@ void check_side(const std::string& side, const SideOptions& options, bool teache
     const auto at = known.find(name);
     std::vector<std::string> names;
     for (const auto& [column, teacher_only] : known) names.push_back(column);
+    const std::string near = base::nearest(name, names);
     std::string message = "'" + side + ".model.columns': '" + name + "' ";
     if (at == known.end()) {
       message += names.empty() ? "is no column of the dataset (it has none)" : "is no column of the dataset (it has: ";
       if (!names.empty()) message += base::join(names) + ")";
+      if (name == "event.gap" || name == "event.time")
+        message += "; 'data.import.interactions.keep_time: true' keeps the times of events";
+      else if (!near.empty())
+        message += "; did you mean '" + near + "'?";
       throw base::ConfigError(message);
     }
     if (at->second && !teacher)

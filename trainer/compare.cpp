@@ -107,8 +107,11 @@ base::Json compare_sides(const std::vector<std::pair<std::string, SeedRanks>>& s
 
 namespace {
 
-/// Sides of which every folder has ranks. Throws DataError naming the file when a student's are missing.
+/// Sides of which every folder has ranks. Throws ConfigError when a folder is not there, DataError naming the file when a
+/// student's ranks are missing.
 std::vector<std::pair<std::string, SeedRanks>> sides_of_all(const std::vector<std::string>& folders) {
+  for (const auto& folder : folders)
+    if (!fs::exists(folder)) throw base::ConfigError(folder + ": no such folder");
   std::vector<std::pair<std::string, SeedRanks>> sides;
   for (const char* name : {"teacher", "student", "control", "popularity", "transitions"}) {
     SeedRanks files;
@@ -171,8 +174,9 @@ std::string format_comparison(const base::Json& comparison) {
   out << line;
   if (comparison.contains("levels")) return out.str() + format_jobs(comparison);
   for (const auto& [name, side] : comparison.at("sides").items()) {
-    std::snprintf(line, sizeof line, "%-24s %10.4f  +- %.4f over %lld seeds\n", name.c_str(),
-                  side.at("mean").get<double>(), side.at("deviation").get<double>(), side.at("seeds").get<long long>());
+    std::snprintf(line, sizeof line, "%-24s %10.4f  +- %.4f over %lld seed%s\n", name.c_str(),
+                  side.at("mean").get<double>(), side.at("deviation").get<double>(), side.at("seeds").get<long long>(),
+                  side.at("seeds") == 1 ? "" : "s");
     out << line;
   }
   for (const auto& [name, less] : comparison.at("student_less").items()) {

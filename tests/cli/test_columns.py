@@ -127,6 +127,8 @@ def check_refusals(decant):
     decant.fails(2, *asks, "student.model.columns=[item.margin]", says=["student.model.columns", "item.margin", "teacher_only"])
     missing = ["'teacher.model.columns'", "'item.colour' is no column", "item.kind", "user.age"]
     decant.fails(2, *asks, "teacher.model.columns=[item.colour]", says=missing)
+    decant.fails(2, *asks, "teacher.model.columns=[item.knd]", says=["'item.knd' is no column", "did you mean 'item.kind'?"])
+    decant.fails(2, *asks, "teacher.model.columns=[event.gap]", says=["'event.gap' is no column", "interactions.keep_time"])
     decant.fails(2, *asks, "teacher.model.columns=[item.colour]", "--set", "data.dataset=run/dataset", "--set", "run.folder=other",
                  says=missing)
     decant.fails(2, *asks, "teacher.model.columns=[colour]", says=["'colour' is no name of a column"])

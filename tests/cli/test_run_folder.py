@@ -64,5 +64,9 @@ def test(decant):
     expect(before == after, "a dry run wrote into the run folder")
     expect(json.loads(decant.path("run/metrics/targets.json").read_text()) == [], "nothing is served, yet targets remain")
 
+    # A checkpoint that is being written is nothing to look at yet.
+    decant.write("run/teacher/checkpoints/step-000000009999.partial/tensors-0-of-1.safetensors", "half")
+    expect(".partial" not in decant.ok("inspect", "run"), "a checkpoint that is not whole was inspected")
+
 
 main(test)

@@ -134,7 +134,9 @@ def test(decant):
         expect(abs(compared["sides"][side]["mean"] - mean) < 1e-9, f"{side}: {compared['sides'][side]} against {mean}")
     expect(json.loads(decant.ok("compare", *runs, "--json")) == compared, "the bootstrap is not a function")
     expect("student - control" in decant.ok("compare", *runs, "--split", "valid", "--unseen", "true"), "no table")
-    decant.fails(3, "compare", runs[0], "nowhere", says=["nowhere/student/ranks.h5", "is not there"])
+    decant.fails(2, "compare", runs[0], "nowhere", says=["nowhere: no such folder"])
+    decant.path("bare").mkdir()
+    decant.fails(3, "compare", runs[0], "bare", says=["bare/student/ranks.h5", "is not there"])
     decant.fails(2, "compare", *runs, "--metric", "ndcg@7", says=["ndcg@7"])
     segments = reports[0]["segments"]["by"]
     for name in ("popularity", "history", "kind"):

@@ -115,7 +115,8 @@ TEST_F(BrokenFiles, Columns) {
             "line 1: the header has two columns 'user' ('interactions.header: false' takes columns by number)");
   EXPECT_EQ(accepted("user,note,item,note,time\na,,x,,1\n"), (Rows{{"x"}}));  // twice, and not asked for
   EXPECT_EQ(refused("user;item;time\na;x;1\n"),
-            "line 1: the header has no column 'user' for 'user' (it has: user;item;time); is ',' the separator?");
+            "line 1: the header has no column 'user' for 'user' (it has: user;item;time); is ';' the separator rather "
+            "than ','?");
   EXPECT_EQ(refused("\"user\"s,item,time\n"),
             "line 1: the header: text follows a closing quote ('interactions.quotes: false' takes quotes as they are)");
   EXPECT_EQ(refused(kHead + "\"a\"b,x,1\n"),
@@ -124,6 +125,32 @@ TEST_F(BrokenFiles, Columns) {
             "line 3: a quote is not closed within 64 KiB ('interactions.quotes: false' takes quotes as they are)");
   own_.header = false, own_.user = "1", own_.item = "2", own_.time = "4";
   EXPECT_EQ(refused("a,x,1\n"), "line 1: there are 3 columns, and 'time' is column 4" + kSkip);
+  own_.time = "3";
+  const std::string no_time = "time 'time' is no time of the format 'auto'",
+                    names = "; does this line name the columns? 'interactions.header: true' reads names";
+  EXPECT_EQ(refused(kHead + "a,x,1\n"), "line 1: " + no_time + names + kSkip);
+  EXPECT_EQ(refused("a,x,1\n" + kHead), "line 2: " + no_time + kSkip);
+}
+
+TEST_F(BrokenFiles, HeadersWithOtherNames) {
+  const auto of_header = [&](const std::string& header) {
+    const auto message = refused(header + "\n");
+    const auto end = message.find("); ");  // of the list of names
+    return end == std::string::npos ? "" : message.substr(end + 3);
+  };
+  EXPECT_EQ(of_header("User,Item,Time"), "did you mean 'User'?");
+  EXPECT_EQ(of_header("user_id:token,item_id:token"), "did you mean 'user_id:token'?");
+  EXPECT_EQ(of_header("usr,item,time"), "did you mean 'usr'?");
+  EXPECT_EQ(of_header("customer,item,time"), "");
+  EXPECT_EQ(of_header("17850,lantern,2010-12-01"),
+            "is it the first event? 'interactions.header: false' takes columns by number");
+  EXPECT_EQ(of_header("user\titem\ttime"), "is 'tab' the separator rather than ','?");
+  EXPECT_EQ(of_header("user::item::time"), "is '::' the separator rather than ','?");
+  EXPECT_EQ(of_header("customer"), "is ',' the separator?");
+  EXPECT_EQ(of_header(R"({"user": 1, "item": 2})"), "is it JSON? 'interactions.lines: json' reads an object a line");
+  own_.separator = "tab";
+  EXPECT_EQ(of_header("user,item,time"), "is ',' the separator rather than 'tab'?");
+  EXPECT_EQ(of_header("customer"), "is 'tab' the separator?");
 }
 
 TEST_F(BrokenFiles, Numbers) {
@@ -192,6 +219,10 @@ TEST_F(BrokenFiles, Sequences) {
   options_.format = "sequences";
   const std::string what = "; a line is a user and one or more items (--on-error skip passes over such lines)";
   EXPECT_EQ(refused("a x\nb\n"), "line 2: a user has no item" + what);
+  const std::string log =
+      "; a line is a user and one or more items; a log of one event a line is read by '--format interactions'";
+  for (const char* line : {"user,item,time", "user;item;time", R"({"user":1,"item":2})"})
+    EXPECT_EQ(refused(line + "\n"s), "line 1: a user has no item" + log + kSkip);
   EXPECT_EQ(refused("a x\0y\n"s), "line 1: a control character (byte 0x00)" + what);
   EXPECT_EQ(refused("a \xff\n"), "line 1: an id is not valid UTF-8" + what);
   EXPECT_EQ(refused("a x\ra y\r"), "line 1: a control character (byte 0x0d)" + what);

@@ -239,7 +239,8 @@ TEST_F(Interactions, BadLinesAreNamed) {
   EXPECT_CONTAINS(refused(head + "\"a\"b,x,1\n"), "line 2: text follows a closing quote");
   EXPECT_CONTAINS(refused(head + "a,\"x,1\nb,y,2\n"), "line 2: a quote is not closed");
   EXPECT_CONTAINS(refused("user;item;time\na;x;1\n"), "line 1: the header has no column 'user'");
-  EXPECT_CONTAINS(refused("user;item;time\na;x;1\n"), "(it has: user;item;time); is ',' the separator?");
+  EXPECT_CONTAINS(refused("user;item;time\na;x;1\n"),
+                  "(it has: user;item;time); is ';' the separator rather than ','?");
   own_.rating = "stars";
   EXPECT_CONTAINS(refused("user,item,time,stars\na,x,1,many\n"), "line 2: rating 'many' is no number");
   EXPECT_CONTAINS(refused("user,item,time,stars\na,x,1,\n"), "line 2: there is no rating");
@@ -268,7 +269,13 @@ TEST_F(Interactions, OptionsThatCannotBe) {
   EXPECT_CONTAINS(misconfigured(), "'interactions.from' needs a column");
   own_.time = "time", own_.from = "yesterday";
   EXPECT_CONTAINS(misconfigured(), "'interactions.from' is 'yesterday'");
-  own_.from = "", own_.time_format = "unix";
+  own_.from = "2020-01-02", own_.until = "2020-01-01";
+  EXPECT_CONTAINS(misconfigured(), "'interactions.from' is '2020-01-02', which is not before 'until', '2020-01-01'");
+  own_.until = own_.from;
+  EXPECT_CONTAINS(misconfigured(), "which is not before 'until'");
+  own_.from = own_.until = "", own_.min_rating = 3;
+  EXPECT_CONTAINS(misconfigured(), "'interactions.min_rating' needs a column in 'interactions.rating'");
+  own_.min_rating = 0, own_.time_format = "unix";
   EXPECT_CONTAINS(misconfigured(), "time_format is 'unix'");
   own_.time_format = "auto", own_.keep_events = {"buy"};
   EXPECT_CONTAINS(misconfigured(), "'interactions.keep_events' needs a column");
@@ -280,6 +287,7 @@ TEST_F(Interactions, OptionsThatCannotBe) {
 
 TEST_F(Interactions, TheirOptionsAreInTheKey) {
   import("user,item,time\na,x,1\n");
+  own_.rating = "stars";
   const std::string before = import_key(options_);
   own_.min_rating = 3;
   EXPECT_NE(import_key(options_), before);

@@ -4,7 +4,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   using namespace decant;
   const fuzz::MemoryFile file(fuzz::Input(bytes, size).rest());
-  constexpr std::size_t kMost = std::size_t{1} << 22;  // a few bytes can stand for gigabytes
+  constexpr std::size_t kMost = std::size_t{1} << 16;  // a few bytes can stand for gigabytes
   fuzz::answered([&] {
     data::LineReader lines(file.path(), fuzz::kBufferBytes);
     (void)lines.peek(5);
