@@ -124,7 +124,9 @@ class SharedImport : public testing::Test {
       EXPECT_EQ(outcomes[0].thrown, alone.thrown) << what << ", " << ranks << " ranks";
       EXPECT_EQ(outcomes[0].summary, alone.summary) << what << ", " << ranks << " ranks";
       EXPECT_TRUE(outcomes[0] == alone) << what << ", " << ranks << " ranks";
-      for (const auto& other : outcomes) EXPECT_EQ(other.thrown, alone.thrown);
+      // What rank 0 finds when all is read, it alone tells.
+      for (const auto& other : outcomes)
+        EXPECT_TRUE(other.thrown.empty() || other.thrown == alone.thrown) << other.thrown;
     }
     return alone;
   }
@@ -272,9 +274,9 @@ TEST_F(SharedImport, FewerLinesThanRanks) {
   expect_imported("one line");
 }
 
-/// Of `records`, each with a text of several lines; where such a text is read from its middle, its lines look like records.
-std::string texts_of_lines(int records, const std::string& text) {
-  std::string out = "user,item,time,text\n";
+/// So many records, each with a text, or texts, of several lines.
+std::string texts_of_lines(int records, const std::string& columns, const std::string& text) {
+  std::string out = "user,item,time," + columns + "\n";
   for (int i = 0; i < records; ++i)
     out +=
         "u" + std::to_string(i % 97) + ",i" + std::to_string(i % 31) + "," + std::to_string(i) + ",\"" + text + "\"\n";
@@ -282,11 +284,11 @@ std::string texts_of_lines(int records, const std::string& text) {
 }
 
 TEST_F(SharedImport, LineEndsWithinQuotes) {
-  options_.files = {write("log.csv", texts_of_lines(9000, "good\nbought, \"\"again\"\"\n\nand again\r\n"))};
+  options_.files = {write("log.csv", texts_of_lines(9000, "text", "good\nbought, \"\"again\"\"\n\nand again\r\n"))};
   expect_imported();
   const int rounds = rounds_;
   // Read from the wrong line on, it never comes right: the ranks find out, and read again.
-  options_.files = {write("log.csv", texts_of_lines(40'000, "\n\",\"\n"))};
+  options_.files = {write("log.csv", texts_of_lines(40'000, "one,two", "\n\",\"\n"))};
   expect_imported("\",\"");
   EXPECT_GT(rounds_, rounds);
 }
@@ -342,7 +344,7 @@ TEST_F(SharedImport, AnyText) {
   std::mt19937 random(5);
   constexpr std::string_view kAlphabet = "\"\"\"\n\n\n,,,uxy12 \r";
   int imported = 0, refused = 0;
-  for (int round = 0; round < 250; ++round) {
+  for (int round = 0; round < 160; ++round) {
     std::string text = "user,item,time\n";
     if (round % 3 == 0) options_.on_error = "skip";
     if (round % 3 == 1) options_.on_error = "stop";
@@ -354,12 +356,12 @@ TEST_F(SharedImport, AnyText) {
     }
     options_.format = round % 5 == 4 ? "sequences" : "interactions";
     options_.files = {write("log", text)};
-    const Outcome outcome = same_for_all(text, 4);
+    const Outcome outcome = same_for_all(text, 3);
     ++(outcome.thrown.empty() ? imported : refused);
     if (HasFailure()) break;
   }
-  EXPECT_GT(imported, 50);
-  EXPECT_GT(refused, 50);
+  EXPECT_GT(imported, 30);
+  EXPECT_GT(refused, 30);
 }
 
 TEST_F(SharedImport, NoRankWritesAnOriginalIdWherePseudonymsAreAsked) {
@@ -387,6 +389,7 @@ TEST_F(SharedImport, OneThatIsToStopLeavesWithAllOthers) {
   progress_ = [](int rank) {
     if (rank == 1) throw ImportStopped();
   };
+  const auto before = std::signal(SIGPIPE, SIG_IGN);  // the reader leaves early
   std::thread writer([&] {
     std::ofstream file(pipe);
     file << "user,item,time\n" << std::flush;
@@ -395,6 +398,7 @@ TEST_F(SharedImport, OneThatIsToStopLeavesWithAllOthers) {
   });
   const auto outcomes = import(2);
   writer.join();
+  std::signal(SIGPIPE, before);
   EXPECT_EQ(outcomes[0].thrown, "stopped");
   EXPECT_EQ(outcomes[1].thrown, "stopped");
   EXPECT_FALSE(fs::exists(out()));
