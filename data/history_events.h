@@ -39,6 +39,7 @@ class HistoryFields {
   /// `options`: of the dataset's import. `columns`: of the dataset's events. `asked`: full names of columns, of which
   /// those of events are read; what the others have is not looked at.
   HistoryFields(InteractionOptions options, std::vector<EventColumn> columns, const std::vector<std::string>& asked);
+  HistoryFields(HistoryFields&&) = default;  // a copy's codes would be by texts of the original
   /// Those that are read, in the order of the dataset.
   [[nodiscard]] const std::vector<ColumnInfo>& columns() const { return columns_; }
 
