@@ -3,8 +3,11 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <functional>
 #include <map>
+#include <string>
+#include <vector>
+
+#include "data/event_values.h"
 
 namespace decant::trainer {
 namespace {
@@ -25,34 +28,41 @@ bool is_input(const data::ColumnInfo& info) { return info.kind == "category" || 
 /// What a job may take: by full name, whether teachers alone may.
 using KnownColumns = std::map<std::string, bool>;
 
-void check_side(const std::string& side, const SideOptions& options, bool teacher, const KnownColumns& known,
-                const std::function<bool(const std::string&)>& judged) {
+/// What may be wrong with a name that is not among `known`.
+std::string hint(const std::string& name, const std::vector<std::string>& known) {
+  if (name == "event.gap") return "; 'data.import.interactions.keep_time: true' keeps the times of events";
+  if (name == "event.kind") return "; 'data.import.interactions.event' names the column of kinds";
+  const std::string near = base::nearest(name, known);
+  return near.empty() ? "" : "; did you mean '" + near + "'?";
+}
+
+void check_side(const std::string& side, const SideOptions& options, bool teacher, const KnownColumns& known) {
   for (const auto& name : models::columns_of(options.model.options.get())) {
-    if (!judged(name)) continue;
     const auto at = known.find(name);
     std::vector<std::string> names;
     for (const auto& [column, teacher_only] : known) names.push_back(column);
-    const std::string near = base::nearest(name, names);
-    std::string message = "'" + side + ".model.columns': '" + name + "' ";
-    if (at == known.end()) {
-      message += names.empty() ? "is no column of the dataset (it has none)" : "is no column of the dataset (it has: ";
-      if (!names.empty()) message += base::join(names) + ")";
-      if (name == "event.gap" || name == "event.time")
-        message += "; 'data.import.interactions.keep_time: true' keeps the times of events";
-      else if (!near.empty())
-        message += "; did you mean '" + near + "'?";
-      throw base::ConfigError(message);
-    }
+    const std::string message = "'" + side + ".model.columns': '" + name + "' ";
+    if (at == known.end())
+      throw base::ConfigError(message + "is no column of the dataset (it has" +
+                              (names.empty() ? " none" : ": " + base::join(names)) + ")" + hint(name, names));
     if (at->second && !teacher)
       throw base::ConfigError(message + "is teacher_only: it is not there when the student serves");
   }
 }
 
-void check_sides(const JobOptions& job, const KnownColumns& known,
-                 const std::function<bool(const std::string&)>& judged) {
-  check_side("teacher", job.teacher, true, known, judged);
-  for (const auto& [name, side] : job.teachers) check_side("teachers." + name, *side, true, known, judged);
-  check_side("student", job.student, false, known, judged);
+void check_sides(const JobOptions& job, const KnownColumns& known) {
+  check_side("teacher", job.teacher, true, known);
+  for (const auto& [name, side] : job.teachers) check_side("teachers." + name, *side, true, known);
+  check_side("student", job.student, false, known);
+}
+
+/// Columns that the import will give events.
+void add_event_columns(const data::ImportOptions& options, KnownColumns& known) {
+  if (options.format != "interactions") return;
+  const auto& log = options.interactions;
+  for (const auto& column : data::event_columns(log))
+    if (is_input(column.info)) known[column.info.full_name()] = column.info.teacher_only();
+  if (log.keep_time) known["event." + std::string(data::kGapName)] = false;
 }
 
 }  // namespace
@@ -73,7 +83,7 @@ void check_columns(const JobOptions& job, const std::vector<data::ColumnInfo>& c
   KnownColumns known;
   for (const auto& info : columns)
     if (is_input(info)) known[info.full_name()] = info.teacher_only();
-  check_sides(job, known, [](const auto&) { return true; });
+  check_sides(job, known);
 }
 
 void check_columns(const JobOptions& job) {
@@ -83,7 +93,8 @@ void check_columns(const JobOptions& job) {
        {std::pair("item.", &job.data.import.items), {"user.", &job.data.import.users}})
     for (const auto& [name, column] : attributes->columns)
       if (column->kind != "text") known[table + name] = column->teacher_only;
-  check_sides(job, known, [](const auto& name) { return !name.starts_with("event."); });
+  add_event_columns(job.data.import, known);
+  check_sides(job, known);
 }
 
 models::InputColumnMap input_columns(const data::Dataset& dataset, const std::set<std::string>& asked) {

@@ -15,7 +15,7 @@ namespace decant::trainer {
 
 /// Throws ConfigError when a model takes a column that the dataset has not, or the student one that is kept for teachers.
 void check_columns(const JobOptions& job, const std::vector<data::ColumnInfo>& columns);
-/// The same by what the job says of its import; nothing of columns of events.
+/// The same by what the job says of its import, before there is a dataset.
 void check_columns(const JobOptions& job);
 
 /// What models are told of all columns that can be an input; the values of those of items that are `asked` for.

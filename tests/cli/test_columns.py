@@ -129,6 +129,12 @@ def check_refusals(decant):
     decant.fails(2, *asks, "teacher.model.columns=[item.colour]", says=missing)
     decant.fails(2, *asks, "teacher.model.columns=[item.knd]", says=["'item.knd' is no column", "did you mean 'item.kind'?"])
     decant.fails(2, *asks, "teacher.model.columns=[event.gap]", says=["'event.gap' is no column", "interactions.keep_time"])
+    decant.fails(2, *asks, "teacher.model.columns=[event.kind]", says=["'event.kind' is no column", "interactions.event"])
+    decant.write("planned.yaml", EVENTS)
+    # Before anything is imported: a column of events that the import will not make, and one for teachers alone.
+    decant.fails(2, "run", "planned.yaml", "--set", "teacher.model.columns=[event.prce]", says=["did you mean 'event.price'?"])
+    decant.fails(2, "run", "planned.yaml", "--set", "student.model.columns=[event.price]", says=["event.price", "teacher_only"])
+    expect(not decant.path("events").exists(), "a job that cannot run has imported")
     decant.fails(2, *asks, "teacher.model.columns=[item.colour]", "--set", "data.dataset=run/dataset", "--set", "run.folder=other",
                  says=missing)
     decant.fails(2, *asks, "teacher.model.columns=[colour]", says=["'colour' is no name of a column"])
