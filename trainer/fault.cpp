@@ -10,10 +10,10 @@
 namespace decant::trainer {
 namespace {
 
-const std::vector<std::string> kPoints{"import-read", "import-write", "import-commit",    "import-record",
-                                       "step",        "collective",   "checkpoint-write", "checkpoint-commit",
-                                       "label-part",  "label-write",  "label-commit",     "label-manifest",
-                                       "report",      "report-write", "report-commit"};
+const std::vector<std::string> kPoints{"import-read",       "import-share", "import-write", "import-commit",
+                                       "import-record",     "step",         "collective",   "checkpoint-write",
+                                       "checkpoint-commit", "label-part",   "label-write",  "label-commit",
+                                       "label-manifest",    "report",       "report-write", "report-commit"};
 const std::vector<std::string> kActions{"kill", "stop", "hang", "throw", "nan"};
 
 bool contains(const std::vector<std::string>& words, const std::string& word) {
