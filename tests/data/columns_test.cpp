@@ -143,17 +143,27 @@ TEST_F(Attributes, NameTheLineAndTheColumn) {
   EXPECT_CONTAINS(message_of<base::ConfigError>([&] { read("id,price\n"); }), "items.columns.bad name");
 }
 
+ColumnInfo info_of(const std::string& table, const std::string& name, const std::string& kind,
+                   const std::string& role = "feature", std::int64_t values = 0, std::int64_t width = 1) {
+  ColumnInfo out;
+  out.table = table, out.name = name, out.kind = kind, out.role = role;
+  out.values = values, out.width = width;
+  return out;
+}
+
 /// A dataset of ragged rows with a column of each kind.
 DatasetContent with_columns(std::size_t rows) {
   auto content = content_of(ragged_rows(rows));
   const auto items = static_cast<std::size_t>(content.items.size());
-  TableColumn kind{{"item", "kind", "category", "feature", 4, 2}, Codes(items * 2, 1), {}, {}, texts_of({"a", "b"})};
+  TableColumn kind{
+      info_of("item", "kind", "category", "feature", 4, 2), Codes(items * 2, 1), {}, {}, texts_of({"a", "b"})};
   kind.codes[5] = 3;
-  TableColumn age{{"user", "age", "number"}, {}, std::vector<float>(rows), {}, {}};
+  TableColumn age{info_of("user", "age", "number"), {}, std::vector<float>(rows), {}, {}};
   for (std::size_t row = 0; row < rows; ++row) age.numbers[row] = static_cast<float>(row) / 8;
-  TableColumn towns{{"user", "towns", "category", "teacher_only", 3, 2}, Codes(rows * 2, 0), {}, {}, texts_of({"Ulm"})};
+  TableColumn towns{
+      info_of("user", "towns", "category", "teacher_only", 3, 2), Codes(rows * 2, 0), {}, {}, texts_of({"Ulm"})};
   for (std::size_t row = 0; row < rows; ++row) towns.codes[2 * row] = static_cast<std::uint32_t>(row % 3);
-  TableColumn title{{"item", "title", "text", "shown"}, {}, {}, {}, {}};
+  TableColumn title{info_of("item", "title", "text", "shown"), {}, {}, {}, {}};
   for (std::size_t item = 0; item < items; ++item)
     title.texts.push_back(item == 3 ? "" : "title " + std::to_string(item));
   content.columns = {kind, age, towns, title};
