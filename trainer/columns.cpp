@@ -28,25 +28,27 @@ bool is_input(const data::ColumnInfo& info) { return info.kind == "category" || 
 /// What a job may take: by full name, whether teachers alone may.
 using KnownColumns = std::map<std::string, bool>;
 
-/// What may be wrong with a name that is not among `known`.
-std::string hint(const std::string& name, const std::vector<std::string>& known) {
-  if (name == "event.gap") return "; 'data.import.interactions.keep_time: true' keeps the times of events";
-  if (name == "event.kind") return "; 'data.import.interactions.event' names the column of kinds";
+/// Why a name that is not among `known` cannot be taken, and what may be wrong with it.
+std::string unknown_column(const std::string& name, const std::vector<std::string>& known) {
+  const std::string why =
+      "is no column of the dataset (it has" + (known.empty() ? " none" : ": " + base::join(known)) + ")";
+  if (name == "event.gap") return why + "; 'data.import.interactions.keep_time: true' keeps the times of events";
+  if (name == "event.kind") return why + "; 'data.import.interactions.event' names the column of kinds";
   const std::string near = base::nearest(name, known);
-  return near.empty() ? "" : "; did you mean '" + near + "'?";
+  return near.empty() ? why : why + "; did you mean '" + near + "'?";
+}
+
+[[noreturn]] void refuse(const std::string& side, const std::string& name, const std::string& why) {
+  throw base::ConfigError("'" + side + ".model.columns': '" + name + "' " + why);
 }
 
 void check_side(const std::string& side, const SideOptions& options, bool teacher, const KnownColumns& known) {
+  std::vector<std::string> names;
+  for (const auto& [column, teacher_only] : known) names.push_back(column);
   for (const auto& name : models::columns_of(options.model.options.get())) {
     const auto at = known.find(name);
-    std::vector<std::string> names;
-    for (const auto& [column, teacher_only] : known) names.push_back(column);
-    const std::string message = "'" + side + ".model.columns': '" + name + "' ";
-    if (at == known.end())
-      throw base::ConfigError(message + "is no column of the dataset (it has" +
-                              (names.empty() ? " none" : ": " + base::join(names)) + ")" + hint(name, names));
-    if (at->second && !teacher)
-      throw base::ConfigError(message + "is teacher_only: it is not there when the student serves");
+    if (at == known.end()) refuse(side, name, unknown_column(name, names));
+    if (at->second && !teacher) refuse(side, name, "is teacher_only: it is not there when the student serves");
   }
 }
 

@@ -220,9 +220,11 @@ TEST_F(BrokenFiles, Sequences) {
   const std::string what = "; a line is a user and one or more items (--on-error skip passes over such lines)";
   EXPECT_EQ(refused("a x\nb\n"), "line 2: a user has no item" + what);
   const std::string log =
-      "; a line is a user and one or more items; a log of one event a line is read by '--format interactions'";
-  for (const char* line : {"user,item,time", "user;item;time", R"({"user":1,"item":2})"})
-    EXPECT_EQ(refused(line + "\n"s), "line 1: a user has no item" + log + kSkip);
+      "line 1: a user has no item; a line is a user and one or more items; a log of one event a line is "
+      "read by '--format interactions'" +
+      kSkip;
+  for (const char* line : {"user,item,time\n", "user;item;time\n", "{\"user\":1,\"item\":2}\n"})
+    EXPECT_EQ(refused(line), log);
   EXPECT_EQ(refused("a x\0y\n"s), "line 1: a control character (byte 0x00)" + what);
   EXPECT_EQ(refused("a \xff\n"), "line 1: an id is not valid UTF-8" + what);
   EXPECT_EQ(refused("a x\ra y\r"), "line 1: a control character (byte 0x0d)" + what);
