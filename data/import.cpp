@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -16,6 +17,7 @@
 #include "data/event_order.h"
 #include "data/import_plan.h"
 #include "data/import_reader.h"
+#include "data/import_text.h"
 #include "data/line_reader.h"
 #include "data/shared_reading.h"
 #include "data/time_text.h"
@@ -39,6 +41,8 @@ void check_split(const ImportOptions& options) {
     refuse(std::string("'split: given' needs files in '") + (options.valid_files.empty() ? "valid" : "test") +
            "_files'");
   if (!temporal) return;
+  for (const auto& [name, text] : {std::pair("valid_from", &options.valid_from), {"test_from", &options.test_from}})
+    if (text->empty()) refuse("'split: temporal' needs a time in '" + std::string(name) + "'");
   if (options.format != "interactions" || options.interactions.time.empty())
     refuse("'split: temporal' needs events with times: 'format: interactions' and a column in 'interactions.time'");
   const TimeReader times(options.interactions.time_format);
@@ -67,6 +71,10 @@ void check_options(const ImportOptions& options) {
   one_of("on_error", options.on_error, {"stop", "skip"});
   one_of("split", options.split, {kLeaveLastOut, kTemporal, kGiven});
   if (options.format == "interactions") options.interactions.check();
+  std::set<std::string> names;
+  for (const ImportFile& file : files_of(options))
+    if (!names.insert(file.name).second)
+      throw base::ConfigError("the file " + file.name + " is named twice: its events would be there twice");
   options.items.check();
   options.users.check();
   options.pseudonyms.check();
@@ -112,11 +120,11 @@ std::string key_from(const ImportOptions& options, const base::Json& pseudonyms,
 }
 
 void refuse_empty(const ImportOptions& options, const ImportSummary& summary) {
-  if (summary.users == 0)
-    throw base::ConfigError("nothing is left to import: " + std::to_string(summary.lines) + " lines, " +
-                            std::to_string(summary.malformed_lines) + " of them malformed, " +
-                            std::to_string(summary.events_dropped_k_core) + " events dropped by k_core, " +
-                            std::to_string(summary.events_dropped_min_events) + " by min_events");
+  if (summary.users == 0) {
+    const auto dropped = dropped_text(summary.to_json());
+    throw base::ConfigError("nothing is left to import of " + std::to_string(summary.lines) + " lines" +
+                            (dropped.empty() ? "" : ": " + base::join(dropped, "; ")));
+  }
   if (options.split == kLeaveLastOut) return;
   for (const auto& [name, targets] : {std::pair("valid", summary.valid_targets), {"test", summary.test_targets}}) {
     if (targets > 0) continue;

@@ -30,24 +30,34 @@ std::string share(std::int64_t part, std::int64_t whole) {
   return text.data();
 }
 
-/// Counts to the right of a column, what they count beside them.
+struct Count {
+  std::int64_t count = 0;
+  std::string text;  // what it counts
+};
+
 class Lines {
  public:
   explicit Lines(const Json& summary) : summary_(summary) {}
   [[nodiscard]] std::int64_t at(const char* key) const { return summary_.value(key, std::int64_t{0}); }
-  void add(std::int64_t count, const std::string& text) {
-    constexpr std::size_t kWidth = 14;
-    const std::string number = grouped(count);
-    out_ += std::string(kWidth - std::min(kWidth, number.size()), ' ') + number + "  " + text + "\n";
-  }
+  void add(std::int64_t count, const std::string& text) { counts_.push_back({count, text}); }
   void add_some(std::int64_t count, const std::string& text) {
     if (count > 0) add(count, text);
   }
-  [[nodiscard]] const std::string& text() const { return out_; }
+  [[nodiscard]] const std::vector<Count>& counts() const { return counts_; }
+  /// Counts to the right of a column, what they count beside them.
+  [[nodiscard]] std::string text() const {
+    constexpr std::size_t kWidth = 14;
+    std::string out;
+    for (const Count& count : counts_) {
+      const std::string number = grouped(count.count);
+      out += std::string(kWidth - std::min(kWidth, number.size()), ' ') + number + "  " + count.text + "\n";
+    }
+    return out;
+  }
 
  private:
   const Json& summary_;
-  std::string out_;
+  std::vector<Count> counts_;
 };
 
 /// Why events of a log of interactions were dropped.
@@ -114,6 +124,14 @@ void add_attributes(Lines& lines, const Json& counts, const std::string& table) 
 }
 
 }  // namespace
+
+std::vector<std::string> dropped_text(const Json& summary) {
+  Lines lines(summary);
+  add_dropped(lines, summary);
+  std::vector<std::string> out;
+  for (const Count& count : lines.counts()) out.push_back(grouped(count.count) + " " + count.text);
+  return out;
+}
 
 std::string import_text(const std::filesystem::path& dataset) {
   const DatasetReader reader(dataset, 1);

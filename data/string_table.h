@@ -22,7 +22,7 @@ class StringTable {
   };
   [[nodiscard]] static Key key_of(std::string_view text);
 
-  StringTable() : slots_(1 << 12) {}
+  StringTable() : slots_(1 << 6) {}
   /// Asks for the key's cache line, for those who know their next keys.
   void prefetch(const Key& key) const { __builtin_prefetch(&slots_[key.hash & (slots_.size() - 1)]); }
   /// Throws DataError beyond 2^32 - 2 texts.

@@ -110,6 +110,10 @@ void print(const std::string& text) {
     throw base::FileError("standard output", std::strerror(errno));
 }
 
+std::string counted(std::int64_t count, const char* one, const char* many) {
+  return std::to_string(count) + " " + (count == 1 ? one : many);
+}
+
 /// Collects histories, asks for some at once, prints in order.
 class Answers {
  public:
@@ -141,8 +145,9 @@ class Answers {
   }
 
   [[nodiscard]] std::string summary() const {
-    return std::to_string(answered_) + " histories, " + std::to_string(empty_) +
-           " of them without an item of the catalogue (no answer); " + std::to_string(unknown_) + " unknown items" +
+    return counted(answered_, "history", "histories") + ", " + std::to_string(empty_) +
+           " of them without an item of the catalogue (no answer); " +
+           counted(unknown_, "unknown item", "unknown items") +
            (unknown_ > 0 && items_.wants_key() ? " (the catalogue has pseudonyms: --key-file)" : "") + silent();
   }
 
@@ -152,7 +157,7 @@ class Answers {
     if (silent_ == 0 || columns_.empty()) return "";
     std::vector<std::string> names;
     for (const auto& info : columns_) names.push_back(info.full_name());
-    return "; " + std::to_string(silent_) + " histories without values of " + base::join(names);
+    return "; " + counted(silent_, "history", "histories") + " without values of " + base::join(names);
   }
   [[nodiscard]] std::string as_text(const History& history, const std::vector<trainer::Recommended>& found) const {
     std::string out;

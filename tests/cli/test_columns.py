@@ -148,7 +148,7 @@ def check_refusals(decant):
                  "--set", "data.import.items.columns.margin.teacher_only=false", says=["item.margin", "teacher_only"])
     said = decant.ok("import", "log.txt", "--out", "fine", "--set", "items.files=[items.csv]",
                      "--set", "items.columns={price: {kind: number}}")
-    expect("unknown_ids" in said, said)
+    expect("lines about items; 1 without id; 1 unknown ids" in said, said)
     decant.write("bad.csv", "id,price\ni2,dear\n")
     decant.fails(3, "import", "log.txt", "--out", "bad", "--set", "items.files=[bad.csv]", "--set",
                  "items.columns={price: {kind: number}}", says=["bad.csv: line 2", "item.price", "'dear' is no finite number"])

@@ -55,7 +55,7 @@ def test(decant):
     expect([entry["item"] for entry in answer["items"]] == [item for item, score in one[log[0][0]]], str(answer))
     expect(answer["unknown"] == 1, str(answer))
     said = recommend(decant, job, "new nothing\n\n")
-    expect(said.stdout == "" and "1 histories, 1 of them without an item" in said.stderr, said.stderr)
+    expect(said.stdout == "" and "1 history, 1 of them without an item" in said.stderr, said.stderr)
 
     # Filters.
     best = [item for item, score in lists(recommend(decant, job, " ".join(log[0]) + "\n", "--k", 20))[log[0][0]]]

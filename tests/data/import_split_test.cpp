@@ -151,7 +151,7 @@ TEST_F(ImportSplit, OptionsThatCannotBe) {
   options_.split = "random";
   EXPECT_CONTAINS(misconfigured(), "split is 'random', expected leave-last-out or temporal or given");
   options_.split = "temporal";
-  EXPECT_CONTAINS(misconfigured(), "'valid_from' is ''");
+  EXPECT_CONTAINS(misconfigured(), "needs a time in 'valid_from'");
   options_.valid_from = "2", options_.test_from = "2";
   EXPECT_CONTAINS(misconfigured(), "'valid_from' must be before 'test_from'");
   options_.test_from = "9";

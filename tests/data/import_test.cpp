@@ -200,8 +200,11 @@ TEST_F(Import, CountsUsersOfTrainingOnly) { EXPECT_EQ(import("a x\nb x y\nc x y 
 TEST_F(Import, RefusesWhenNothingIsLeft) {
   options_.k_core = 50;
   const std::string message = message_of<base::ConfigError>([&] { import("a x\nb y\n"); });
-  EXPECT_CONTAINS(message, "nothing is left to import: 2 lines");
-  EXPECT_CONTAINS(message, "2 events dropped by k_core");
+  EXPECT_CONTAINS(message, "nothing is left to import of 2 lines");
+  EXPECT_CONTAINS(message, "2 dropped by k_core: those of 2 users and 2 items");
+  options_.files = {"log.txt", "log.txt"};
+  EXPECT_CONTAINS(message_of<base::ConfigError>([&] { import_dataset(options_, folder_ / "twice"); }),
+                  "log.txt is named twice");
   options_.k_core = 0;
   EXPECT_CONTAINS(message_of<base::ConfigError>([&] { import(""); }), "nothing is left");
 }

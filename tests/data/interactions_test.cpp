@@ -129,6 +129,13 @@ TEST_F(Interactions, JsonLines) {
   EXPECT_EQ(summary.interactions->other_kinds, 1);
 }
 
+TEST_F(Interactions, WhatLeavesNothingIsTold) {
+  own_.event = "event", own_.keep_events = {"purchase, cart"};  // one kind, where two were meant
+  const auto message =
+      message_of<base::ConfigError>([&] { import("user,item,time,event\na,x,1,cart\na,y,2,purchase\n"); });
+  EXPECT_CONTAINS(message, "nothing is left to import of 2 lines: 2 dropped: of kinds that are not kept");
+}
+
 TEST_F(Interactions, WhatIsDroppedIsCounted) {
   own_.event = "event", own_.keep_events = {"purchase", "cart"};
   own_.quantity = "n", own_.missing = "drop", own_.same_event = "drop";

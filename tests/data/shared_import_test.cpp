@@ -335,7 +335,7 @@ TEST_F(SharedImport, OptionsAndHeadersAreRefusedAlike) {
   own_.item = "product";
   EXPECT_CONTAINS(same_for_all().thrown, "line 1: the header has no column 'product'");
   own_.item = "item", options_.k_core = 1000;
-  EXPECT_CONTAINS(same_for_all().thrown, "nothing is left to import: 100 lines");
+  EXPECT_CONTAINS(same_for_all().thrown, "nothing is left to import of 100 lines: 100 dropped by");
   options_.k_core = 0, options_.format = "tables";
   EXPECT_CONTAINS(same_for_all().thrown, "unknown import format 'tables'");
 }
