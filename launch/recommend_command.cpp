@@ -1,9 +1,7 @@
 #include "launch/recommend_command.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <unordered_map>
 
@@ -12,6 +10,7 @@
 #include "data/pseudonyms.h"
 #include "launch/finished_run.h"
 #include "launch/history_line.h"
+#include "launch/plain_text.h"
 #include "trainer/export.h"
 #include "trainer/recommend.h"
 
@@ -105,11 +104,6 @@ trainer::ItemRules rules_of(const trainer::RecommendOptions& options, const Item
   return rules;
 }
 
-void print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    throw base::FileError("standard output", std::strerror(errno));
-}
-
 std::string counted(std::int64_t count, const char* one, const char* many) {
   return std::to_string(count) + " " + (count == 1 ? one : many);
 }
@@ -139,7 +133,7 @@ class Answers {
     std::string out;
     for (std::size_t i = 0; i < waiting_.size(); ++i)
       out += json_ ? as_json(waiting_[i], found[i]) : as_text(waiting_[i], found[i]);
-    print(out);
+    print_text(out);
     answered_ += std::ssize(waiting_);
     waiting_.clear();
   }

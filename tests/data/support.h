@@ -94,7 +94,7 @@ inline std::vector<std::string> item_names(const fs::path& folder) {
 inline DatasetContent content_of(const std::vector<std::vector<std::uint32_t>>& rows, std::uint32_t items = 0) {
   DatasetContent content;
   for (const auto& row : rows) {
-    content.users.push_back("u" + std::to_string(content.rows()));
+    content.users.push_back(std::string("u").append(std::to_string(content.rows())));
     content.events.insert(content.events.end(), row.begin(), row.end());
     content.offsets.push_back(content.events.size());
     for (const std::uint32_t item : row) items = std::max(items, item + 1);

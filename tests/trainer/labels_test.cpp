@@ -121,8 +121,12 @@ TEST_F(Kinds, TopPKeepsTheFewestThatHoldIt) {
     EXPECT_TRUE((labels.ids[r].narrow(0, 0, kept) >= 0).all().item<bool>());
     EXPECT_TRUE(labels.logits[r].narrow(0, kept, 12 - kept).isneginf().all().item<bool>());
     const auto held = probability[r].index_select(0, labels.ids[r].narrow(0, 0, kept)).cumsum(0);
-    if (kept < 12) EXPECT_GE(held[kept - 1].item<double>(), 0.95 - 1e-5);
-    if (kept > 1) EXPECT_LT(held[kept - 2].item<double>(), 0.95 + 1e-5);
+    if (kept < 12) {
+      EXPECT_GE(held[kept - 1].item<double>(), 0.95 - 1e-5);
+    }
+    if (kept > 1) {
+      EXPECT_LT(held[kept - 2].item<double>(), 0.95 + 1e-5);
+    }
     fewer = fewer || kept < 12, all = all || kept == 12;
   }
   EXPECT_TRUE(fewer && all);
