@@ -62,16 +62,16 @@ std::string config_text(const CommandLine& line, const trainer::Registries& regi
     file.read_into(job);
   }
   if (!line.markdown) return job_text(job, Comments::kHelp);
-  return "# The job file\n\nA job file is YAML. Every option but `version`, `run.folder` and the data has a default; "
-         "`decant "
-         "config` prints them all\nas a job file, `decant config JOB.yaml` prints what a job file comes to. An unknown "
-         "key is an "
-         "error. `--set KEY=VALUE`\nreplaces an option from the command line, in the order given: `--set "
-         "losses.kl_tail.weight=0.5 "
-         "--set labels.temperatures=[1,2]`.\nNames in angle brackets are yours to choose; an entry's `type` defaults "
-         "to "
-         "its "
-         "name.\n\n`decant config --markdown` writes this page.\n\n" +
+  return "# The job file\n\n"
+         "A job file is YAML. Every option but `version`, `run.folder` and the data has a default; `decant config` "
+         "prints "
+         "them all\n"
+         "as a job file, `decant config JOB.yaml` prints what a job file comes to. An unknown key is an error. "
+         "`--set KEY=VALUE`\n"
+         "replaces an option from the command line, in the order given: `--set losses.kl_tail.weight=0.5 "
+         "--set labels.temperatures=[1,2]`.\n"
+         "Names in angle brackets are yours to choose; an entry's `type` defaults to its name.\n\n"
+         "`decant config --markdown` writes this page.\n\n" +
          base::document_options(job);
 }
 
@@ -95,6 +95,12 @@ int printed(const std::string& text) {
   return 0;
 }
 
+/// Prints as the answers come.
+int run_recommend(const CommandLine& line, const trainer::Registries& registries) {
+  recommend_command(line, registries);
+  return 0;
+}
+
 using Line = const CommandLine&;
 using Known = const trainer::Registries&;
 
@@ -111,7 +117,7 @@ constexpr std::array kRunners{
     Runner{"runs", [](Line line, Known) { return printed(runs_text(line)); }},
     Runner{"inspect", [](Line line, Known) { return printed(inspection_text(line)); }},
     Runner{"labels", [](Line line, Known known) { return printed(tree_text(labels_command(line, known), line.json)); }},
-    Runner{"recommend", [](Line line, Known known) { return recommend_command(line, known), 0; }},
+    Runner{"recommend", run_recommend},
     Runner{"export", [](Line line, Known known) { return printed(tree_text(export_command(line, known), line.json)); }},
     Runner{"bench", [](Line line, Known known) { return printed(bench_text(line, known)); }},
     Runner{"doctor", run_doctor},
